@@ -1,0 +1,245 @@
+/**
+ * The transport contract: the one interface that an adapter implements, and all that it may import of Posthorn.
+ *
+ * **Who does what.** Core owns policy: retry, dead-lettering, ordering, idempotency, correlation, validation, batching and
+ * concurrency. The adapter owns the wire: names, connections, encoding, leases, and telling errors apart. It decides
+ * nothing about a message, and keeps no retry loop but the one that brings its connection back.
+ *
+ * **Proof.** `@posthorn/contract-tests` holds an adapter to every sentence below.
+ *
+ * @module
+ */
+import type { Address, DeadLetterAddress, InletAddress, Source } from "./address.ts";
+import type { Capabilities } from "./capabilities.ts";
+import type { Clock } from "./clock.ts";
+import type { PosthornError } from "./errors.ts";
+import type { Message } from "./message.ts";
+import type { Topology, TopologyChange } from "./topology.ts";
+
+/** Every call that waits can be given up: it then rejects with ABORTED (or settles as the method says) without delay. */
+export interface Abortable {
+  readonly signal: AbortSignal;
+}
+
+/**
+ * A connection to one broker. Made unconnected by the adapter's {@link CreateTransport}; used by one bus.
+ *
+ * All methods may be called at the same time from anywhere. Before `connect` has resolved only `close` and `health` are called.
+ */
+export interface Transport {
+  readonly specVersion: 1;
+  /** OpenTelemetry's `messaging.system`, such as `rabbitmq`. */
+  readonly system: string;
+  readonly capabilities: Capabilities;
+  readonly admin: TransportAdmin;
+
+  /**
+   * Connects. Called once.
+   *
+   * While the broker cannot be reached it tries again, with backoff, until the signal fires. Once it has resolved, the
+   * adapter keeps the connection up by itself until `close`: after any cut, channel error, deleted consumer or broker
+   * restart the consumers, the topology it was given and the publishers come back without a call from core.
+   *
+   * @throws AUTHENTICATION_FAILED or ACCESS_REFUSED at once; CONNECTION_FAILED, with the last failure as its cause, when
+   * the signal fires first. After a rejection nothing of the attempt is left running.
+   */
+  connect(options: ConnectOptions): Promise<void>;
+
+  /**
+   * Makes the topology exist (`apply`), or only compares it (`verify`, `plan`: these create nothing).
+   *
+   * Never deletes and never changes what exists. Two applications may apply the same topology at the same moment. From
+   * the moment `apply` has resolved a group exists: what is published afterwards waits for it, even when its first
+   * consumer starts hours later. The adapter remembers an applied topology and makes it exist again where the broker has lost it.
+   *
+   * A group always has a dead-letter channel; a broker's own delivery limit always has a dead-letter target.
+   *
+   * @returns what is still missing or different after the call: in `apply` only what cannot be applied; in the other
+   * modes everything. A difference is data, not an error, and never disturbs other consumers or publishers.
+   */
+  provision(topology: Topology, mode: ProvisionMode, options: Abortable): Promise<readonly TopologyChange[]>;
+
+  /**
+   * Hands messages to the broker. Resolves when every one of them is known to be accepted or not; never rejects.
+   *
+   * Core calls it with batches of 1 to `maxBatch` messages, all for one address, and not again for that address before the last call
+   * has resolved: so order within an address is kept by keeping it within a batch. Messages of different addresses do not
+   * disturb each other: a bad one never fails a good one.
+   *
+   * A receipt is `accepted` only when the broker has durably taken the message. A failed one carries
+   * - CONNECTION_LOST, when nothing was sent (also when the signal fired before anything was);
+   * - UNKNOWN_OUTCOME, when it was sent but the answer is missing (connection gone, signal fired): it may have been accepted;
+   * - UNROUTABLE, when a queue, inlet, dead-letter channel or topic does not exist (a topic without groups is fine);
+   * - REJECTED, when the broker refuses it for now; ACCESS_REFUSED; MESSAGE_TOO_LARGE; TRANSPORT_FAILED.
+   *
+   * While the connection is down or the broker blocks publishers, it waits until the signal fires.
+   *
+   * @returns one receipt a message, in the same order
+   */
+  dispatch(batch: readonly Outbound[], options: Abortable): Promise<readonly Receipt[]>;
+
+  /**
+   * Receives from a source until stopped.
+   *
+   * `receive` is called once for each delivery and never throws or rejects. The adapter keeps the lease alive while the promise is
+   * pending, however long that takes, and then carries out the settlement:
+   * - `accept`: the message is gone for this group;
+   * - `release`: it is given back now, to be delivered again to any consumer of the group, and does not count as a
+   *   failure where the broker lets one tell that.
+   *
+   * At most `maxInFlight` calls are pending at a time, and the adapter holds no more messages than that. A slow delivery never holds up the settlement of others for
+   * longer than the transport's `settlement` capability implies. What cannot be understood is delivered all the same, with {@link Delivery.defect}.
+   *
+   * @throws UNROUTABLE when the source does not exist and the topology was not applied by this transport
+   */
+  consume(source: Source, receive: Receive, options: ConsumeOptions): Promise<Consumption>;
+
+  health(): TransportHealth;
+
+  /**
+   * Flushes pending settlements, then closes all connections. Core has stopped every consumption and settled every
+   * delivery before. Can be called at any time (also while connecting), more than once, and never revives. When the signal
+   * fires it closes hard. Afterwards nothing keeps the process alive.
+   */
+  close(options: Abortable): Promise<void>;
+}
+
+export type ProvisionMode = "apply" | "verify" | "plan";
+
+export interface ConnectOptions extends Abortable {
+  /** Tells core what happens on the connection. Never throws. */
+  readonly report: (event: TransportEvent) => void;
+}
+
+/** What a transport tells of itself, for logs and health. */
+export interface TransportEvent {
+  readonly name:
+    | "transport.connected"
+    | "transport.disconnected"
+    | "transport.blocked"
+    | "transport.unblocked"
+    | "transport.consumer-lost"
+    | "transport.consumer-restored"
+    | "transport.failed";
+  /** What happened, in a sentence, without secrets. */
+  readonly detail: string;
+  readonly error?: unknown;
+}
+
+/** A message and where it goes. */
+export interface Outbound {
+  readonly address: Address;
+  readonly message: Message;
+}
+
+/** What became of one outbound message. */
+export type Receipt = { readonly accepted: true } | { readonly accepted: false; readonly error: PosthornError };
+
+/** The one successful receipt. */
+export const accepted: Receipt = Object.freeze({ accepted: true });
+
+/** A failed receipt. */
+export function failed(error: PosthornError): Receipt {
+  return { accepted: false, error };
+}
+
+/** One message on its way to a handler, together with its lease. */
+export interface Delivery {
+  /** Its objects belong to this delivery alone: another delivery of the same message has its own. */
+  readonly message: Message;
+  /**
+   * How often the broker has delivered it, this time included; `undefined` where the broker does not count. A foreign
+   * count: it includes crashes and releases.
+   */
+  readonly deliveryCount: number | undefined;
+  /** Why the message could not be understood; its `body` and what was readable of the envelope are in `message`. */
+  readonly defect: string | undefined;
+  /**
+   * Fires when the lease is lost (connection gone, partition revoked, visibility expired): somebody else may now receive
+   * the message, and the settlement is void. May be shared by many deliveries.
+   */
+  readonly lost: AbortSignal;
+}
+
+/** What the broker is to do with a delivery. */
+export type Settlement = "accept" | "release";
+
+export type Receive = (delivery: Delivery) => Promise<Settlement>;
+
+export interface ConsumeOptions extends Abortable {
+  /** Most deliveries that may be unsettled at a time, from 1. */
+  readonly maxInFlight: number;
+}
+
+/** A running intake. Its methods act at once and never throw. */
+export interface Consumption {
+  /** Nothing new is received until `resume`. Leases of pending deliveries are kept. */
+  pause(): void;
+  resume(): void;
+  /** Changes `maxInFlight`; when it shrinks, what is pending is left to finish. */
+  resize(maxInFlight: number): void;
+  /**
+   * Ends the intake for good: once it has resolved `receive` is not called again, and whatever was fetched but not
+   * received is given back. Pending deliveries keep their lease and are settled as ever.
+   */
+  stop(): Promise<void>;
+}
+
+export interface TransportHealth {
+  /** `degraded`: connected, but something does not work: publishers are blocked, a consumer is being restored. */
+  readonly status: "connecting" | "connected" | "degraded" | "disconnected" | "closed";
+  readonly detail?: string;
+}
+
+/** A look at, and a hand in, what waits on the broker. Uses its own channel or client: it never disturbs the traffic. */
+export interface TransportAdmin {
+  depth(source: InletAddress | DeadLetterAddress, options: Abortable): Promise<Depth>;
+  /** The oldest messages, up to `limit`, left where they are, and however often it is called. */
+  browse(source: InletAddress | DeadLetterAddress, options: Abortable & { readonly limit: number }): Promise<readonly Message[]>;
+  /**
+   * Removes everything that waits.
+   *
+   * @returns how many messages that were
+   */
+  purge(source: InletAddress | DeadLetterAddress, options: Abortable): Promise<number>;
+}
+
+export interface Depth {
+  /** Messages that wait to be delivered. */
+  readonly ready: number;
+  /** Messages delivered and not settled; `undefined` where the broker does not tell. */
+  readonly inFlight: number | undefined;
+  /** Age of the oldest message that waits, in milliseconds; `undefined` where the broker does not tell or none waits. */
+  readonly oldestAgeMs: number | undefined;
+}
+
+/** What an adapter is given beside its own configuration. */
+export interface TransportEnvironment {
+  readonly clock: Clock;
+  /** A number in [0, 1), as `Math.random`. */
+  readonly random: () => number;
+}
+
+/**
+ * What every adapter package exports as `createTransport`: from a URL or a configuration object to an unconnected
+ * transport. Options are validated here.
+ *
+ * @throws INVALID_OPTION naming the option; secrets never appear in it
+ */
+export type CreateTransport = (config: string | Readonly<Record<string, unknown>>, environment?: Partial<TransportEnvironment>) => Transport;
+
+export { channelAddress, deadLetterAddress, inletAddress } from "./address.ts";
+export type { Address, ChannelAddress, ChannelInfo, DeadLetterAddress, InletAddress, ReplyAddress, Source } from "./address.ts";
+export { backoffDelay } from "./backoff.ts";
+export type { Backoff } from "./backoff.ts";
+export type { Capabilities } from "./capabilities.ts";
+export { sleep, systemClock } from "./clock.ts";
+export type { Clock, Timer } from "./clock.ts";
+export { cloudEventAttributes, messageFromCloudEvent } from "./cloudevents.ts";
+export { isPosthornError, messageOf, PosthornError } from "./errors.ts";
+export type { ErrorCode } from "./errors.ts";
+export { timeFromUuidv7, uuidv7 } from "./id.ts";
+export { copyMessage, noHeaders, reservedHeaderPrefix } from "./message.ts";
+export type { Headers, Message } from "./message.ts";
+export { describeChange } from "./topology.ts";
+export type { Group, Topology, TopologyChange } from "./topology.ts";
