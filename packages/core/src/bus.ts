@@ -1,0 +1,255 @@
+/** What an application holds and is given: types only. {@link createBus} makes one. */
+import type { ChannelInfo } from "./address.ts";
+import type { Clock } from "./clock.ts";
+import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
+import type { DeadLetter } from "./dead-letter.ts";
+import type { Middleware } from "./middleware.ts";
+import type { Observe } from "./observe.ts";
+import type { RetryPolicy } from "./retry.ts";
+import type { TopologyChange } from "./topology.ts";
+import type { Depth, Transport, TransportHealth } from "./transport.ts";
+
+export interface BusOptions {
+  /** The service's name: the source of its messages, and the default name of its group. */
+  readonly service: string;
+  readonly transport: Transport;
+  /** Told with every dead letter. Default none. */
+  readonly serviceVersion?: string;
+  /** The instances that share a topic's messages. Default: the service's name. */
+  readonly group?: string;
+  /**
+   * What `start` does about queues and topics. `apply` (default) makes what is missing; `verify` only checks, for accounts that may
+   * not create. Either way a difference ends `start` with TOPOLOGY_MISMATCH. See also {@link Bus.plan}.
+   */
+  readonly provision?: "apply" | "verify";
+  /** Handlers that run at a time, per subscription. Default 10. */
+  readonly concurrency?: number;
+  /** Default {@link defaultRetry}. */
+  readonly retry?: RetryPolicy;
+  /** Largest message, body and headers together, in bytes; the transport's own limit holds too. Default 262,144, which every broker carries. */
+  readonly maxMessageBytes?: number;
+  /** How long `send` and `publish` may take. Default 30,000. */
+  readonly publishTimeoutMs?: number;
+  /** Most messages that may wait to be accepted by the broker; one more rejects with BUFFER_FULL. Default 100,000. */
+  readonly maxPendingMessages?: number;
+  /** Most bytes (bodies) that may wait to be accepted by the broker. Default 67,108,864. */
+  readonly maxPendingBytes?: number;
+  /** Told of everything worth logging or counting. Default: warnings and errors on the console. */
+  readonly observe?: Observe;
+  /** Default: the computer's. */
+  readonly clock?: Clock;
+  /** Default `Math.random`. */
+  readonly random?: () => number;
+}
+
+/**
+ * An application's one connection to its messages.
+ *
+ * Declare and register first, then `start`. `await using bus = createBus(…)` closes it at the end of the scope.
+ */
+export interface Bus extends AsyncDisposable {
+  readonly service: string;
+
+  /**
+   * Says which messages this service sends or publishes without handling them itself, so that their channels exist once
+   * the bus has started.
+   *
+   * @throws INVALID_DECLARATION after `start`, or when two contracts contradict each other
+   */
+  declare(...contracts: readonly AnyContract[]): void;
+
+  /**
+   * Handles the commands or documents of a queue. One handler for each type and version.
+   *
+   * A handler that returns has handled the message. A throw means retry by policy, then dead letter; see also
+   * {@link retryAfter}, {@link deadLetter} and {@link discard}. Messages of a type or version that no handler of the queue takes
+   * are dead-lettered.
+   *
+   * @returns the subscription that all handlers of this queue share
+   * @throws INVALID_DECLARATION after `start`, or when a handler exists
+   */
+  handle<Received>(contract: QueueContract<never, Received>, handler: Handler<Received>, options?: HandlerOptions): Subscription;
+
+  /**
+   * Handles the events or documents of a topic, as a group: each message goes to one instance of each group.
+   *
+   * As `handle`, but types of the topic to which the group has not subscribed are left out.
+   *
+   * @returns the subscription that all handlers of this topic and group share
+   * @throws INVALID_DECLARATION after `start`, or when a handler exists; INVALID_NAME for the group
+   */
+  subscribe<Received>(contract: TopicContract<never, Received>, handler: Handler<Received>, options?: SubscribeOptions): Subscription;
+
+  /**
+   * Adds middleware round every handler and every publish; the first added is the outermost.
+   *
+   * @throws INVALID_DECLARATION after `start`
+   */
+  use(middleware: Middleware): void;
+
+  /**
+   * Connects, checks the declarations against what the transport can do, provisions, and starts to consume.
+   *
+   * When it rejects, everything is closed again.
+   *
+   * @throws UNSUPPORTED_CAPABILITY, TOPOLOGY_MISMATCH, CONNECTION_FAILED, AUTHENTICATION_FAILED, ACCESS_REFUSED, ABORTED
+   */
+  start(options?: StartOptions): Promise<void>;
+
+  /**
+   * Compares what the application declared with what the broker has. Creates nothing. Before `start` it connects for the time of the
+   * call and closes the bus afterwards.
+   *
+   * @returns what `start` would have to create, and what differs
+   */
+  plan(options?: StartOptions): Promise<readonly TopologyChange[]>;
+
+  /**
+   * Sends a command or document to its queue. Resolves when the broker has durably accepted it.
+   *
+   * @throws SCHEMA_VIOLATION, ENCODE_FAILED, INVALID_HEADER, MESSAGE_TOO_LARGE, UNDECLARED_CONTRACT (nothing was sent);
+   * UNROUTABLE, PUBLISH_TIMEOUT, UNKNOWN_OUTCOME, BUFFER_FULL, ABORTED, NOT_STARTED, CLOSED
+   */
+  send<Payload>(contract: QueueContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
+
+  /**
+   * Publishes an event or document to every group of its topic. Resolves when the broker has durably accepted it, also when
+   * there is no group.
+   *
+   * @throws as `send`
+   */
+  publish<Payload>(contract: TopicContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
+
+  health(): BusHealth;
+
+  /**
+   * Ends in order: no new deliveries; running handlers finish, until the deadline; then their `signal` fires and what they
+   * had is released to be handled elsewhere, without counting as a failure; pending sends settle; the transport closes.
+   * Can be called more than once.
+   */
+  close(options?: CloseOptions): Promise<void>;
+}
+
+export type Handler<Data> = (message: Received<Data>, context: Context) => unknown;
+
+/** A message as a handler gets it. Every attempt gets its own, read afresh from the bytes. */
+export interface Received<Data> {
+  /** The schema's output. */
+  readonly data: Data;
+  readonly id: string;
+  readonly type: string;
+  readonly version: number;
+  /** The service that sent it. */
+  readonly source: string;
+  /** When it was sent. */
+  readonly time: Date;
+  readonly contentType: string;
+  readonly key: string | undefined;
+  readonly correlationId: string;
+  readonly causationId: string | undefined;
+  /** The sender's own headers. */
+  readonly headers: Readonly<Record<string, string>>;
+}
+
+/** What a handler can know and do. What it sends or publishes through the context belongs to the message's flow. */
+export interface Context {
+  /** Fires when the handler should stop: the bus closes and its deadline has passed, or the lease is lost. */
+  readonly signal: AbortSignal;
+  /** Which attempt at this message this is, from 1. */
+  readonly attempt: number;
+  readonly correlationId: string;
+  readonly channel: ChannelInfo;
+  readonly group: string;
+  /** As {@link Bus.send}; `correlationId` and `causationId` come from the message. */
+  send<Payload>(contract: QueueContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
+  /** As {@link Bus.publish}; `correlationId` and `causationId` come from the message. */
+  publish<Payload>(contract: TopicContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
+}
+
+/** Options of a handler. What concerns the subscription may be given with any of its handlers, and must not be given twice differently. */
+export interface HandlerOptions {
+  /** This handler's. Default: the bus's. */
+  readonly retry?: RetryPolicy;
+  /** The subscription's: handlers that run at a time, over all types of the channel. Default: the bus's. */
+  readonly concurrency?: number;
+}
+
+export interface SubscribeOptions extends HandlerOptions {
+  /** Default: the bus's. */
+  readonly group?: string;
+}
+
+/** A group's intake from one channel, shared by all its handlers. */
+export interface Subscription {
+  readonly channel: ChannelInfo;
+  readonly group: string;
+  /** Handlers that run at a time, exactly. Can be changed at any time; when it shrinks, what runs is left to finish. */
+  concurrency: number;
+  readonly paused: boolean;
+  /** Nothing new is started until `resume`. What runs goes on. */
+  pause(): void;
+  resume(): void;
+  /** Ends the intake of this instance. What runs goes on; the group keeps its messages. */
+  stop(): Promise<void>;
+  /** What waits for this group. */
+  depth(options?: WaitOptions): Promise<Depth>;
+  readonly deadLetters: DeadLetterChannel;
+}
+
+/** The dead letters of one group. */
+export interface DeadLetterChannel {
+  depth(options?: WaitOptions): Promise<Depth>;
+  /** The oldest dead letters, left where they are. `limit` defaults to 100. */
+  browse(options?: WaitOptions & { readonly limit?: number }): Promise<readonly DeadLetter[]>;
+  /** Removes all of them, for good. */
+  purge(options?: WaitOptions): Promise<number>;
+}
+
+export interface WaitOptions {
+  readonly signal?: AbortSignal;
+  /** Default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+export interface StartOptions extends WaitOptions {}
+
+export interface CloseOptions {
+  /** How long handlers and pending sends may still take, in milliseconds. Default 30,000. */
+  readonly timeoutMs?: number;
+}
+
+export interface SendOptions {
+  /** Default: a new UUIDv7. Give one where the same message may be sent twice. */
+  readonly id?: string;
+  /** Default: the contract's. */
+  readonly key?: string;
+  /**
+   * Numbers, booleans and bigints become strings; `undefined` is left out. Names must be free of control characters, at most 255
+   * bytes, and must not begin with `posthorn-`.
+   */
+  readonly headers?: Readonly<Record<string, string | number | boolean | bigint | undefined>>;
+  /** Default: that of the message being handled, else the message's own id. */
+  readonly correlationId?: string;
+  /** Default: the id of the message being handled. */
+  readonly causationId?: string;
+  /** Not to be delivered before this moment. The transport must be able to delay. */
+  readonly notBefore?: Date;
+  /** Default: the bus's `publishTimeoutMs`. */
+  readonly timeoutMs?: number;
+  readonly signal?: AbortSignal;
+}
+
+/** What became of a message that was sent. */
+export interface Sent {
+  readonly id: string;
+  readonly correlationId: string;
+}
+
+export interface BusHealth {
+  readonly status: "idle" | "starting" | "running" | "closing" | "closed";
+  readonly transport: TransportHealth;
+  /** Messages that wait to be accepted by the broker. */
+  readonly pendingMessages: number;
+  /** Handlers that run now. */
+  readonly handling: number;
+}

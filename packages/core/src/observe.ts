@@ -1,0 +1,27 @@
+import type { ChannelInfo } from "./address.ts";
+import type { TransportEvent } from "./transport.ts";
+
+/** Where and what a message is, in an event. Never its payload. */
+export interface MessageFacts {
+  readonly id: string;
+  readonly type: string;
+  readonly channel: ChannelInfo;
+  readonly group: string;
+  readonly attempt: number;
+}
+
+/** Everything that a bus tells of itself. For logs, counters and tests. */
+export type BusEvent =
+  | { readonly name: "message.sent"; readonly level: "debug"; readonly id: string; readonly type: string; readonly channel: ChannelInfo }
+  | { readonly name: "message.handled"; readonly level: "debug"; readonly message: MessageFacts; readonly durationMs: number }
+  | { readonly name: "message.ignored"; readonly level: "debug"; readonly message: MessageFacts }
+  | { readonly name: "message.discarded"; readonly level: "info"; readonly message: MessageFacts; readonly reason: string }
+  | { readonly name: "message.failed"; readonly level: "info"; readonly message: MessageFacts; readonly error: unknown; readonly retryInMs: number }
+  | { readonly name: "message.dead-lettered"; readonly level: "warn"; readonly message: MessageFacts; readonly reason: string; readonly error: unknown }
+  | { readonly name: "message.released"; readonly level: "info"; readonly message: MessageFacts; readonly reason: string }
+  | { readonly name: "message.dead-letter-failed"; readonly level: "error"; readonly message: MessageFacts; readonly error: unknown; readonly retryInMs: number }
+  | { readonly name: "publish.retried"; readonly level: "info"; readonly channel: string; readonly messages: number; readonly error: unknown; readonly retryInMs: number }
+  | (TransportEvent & { readonly level: "info" | "warn" | "error" });
+
+/** Takes an event. What it throws is reported to the console and goes no further. */
+export type Observe = (event: BusEvent) => void;

@@ -1,0 +1,66 @@
+/** What a handler can throw to say more than "it failed". */
+
+const brand = Symbol.for("posthorn.outcome");
+
+/** Thrown by a handler. Made by {@link retryAfter}, {@link deadLetter} and {@link discard}. */
+export interface Outcome extends Error {
+  readonly outcome: "retry" | "dead-letter" | "discard";
+  /** For `retry`: how long to wait, in milliseconds. */
+  readonly delayMs?: number;
+}
+
+/** Why a handler gave its message this outcome. */
+export interface OutcomeOptions {
+  readonly cause?: unknown;
+}
+
+/**
+ * Try again, but not before `delay`. Counts as an attempt.
+ *
+ * @param delay milliseconds, or a text such as `"500ms"`, `"30s"`, `"5m"`, `"2h"`
+ * @throws RangeError for anything else
+ */
+export function retryAfter(delay: number | string, options?: OutcomeOptions): Outcome {
+  const delayMs = typeof delay === "number" ? delay : parseDelay(delay);
+  if (!(delayMs >= 0 && Number.isFinite(delayMs))) throw new RangeError(`retryAfter takes milliseconds or a text such as "30s", not ${JSON.stringify(delay)}.`);
+  return make("retry", `to be tried again after ${delayMs} ms`, options, delayMs);
+}
+
+/** Give the message up at once: it goes to the dead-letter channel with this reason as its error message. */
+export function deadLetter(reason: string, options?: OutcomeOptions): Outcome {
+  return make("dead-letter", reason, options);
+}
+
+/** Forget the message: it is neither handled nor kept. */
+export function discard(reason: string, options?: OutcomeOptions): Outcome {
+  return make("discard", reason, options);
+}
+
+const deepestCause = 5;
+
+/** The outcome that was thrown, also when it was wrapped as the cause of another error. */
+export function outcomeOf(error: unknown): Outcome | undefined {
+  let current = error;
+  for (let depth = 0; depth < deepestCause && current instanceof Error; depth++) {
+    if (isOutcome(current)) return current;
+    current = current.cause;
+  }
+  return undefined;
+}
+
+function isOutcome(error: Error): error is Outcome {
+  return brand in error;
+}
+
+function make(outcome: Outcome["outcome"], message: string, options: OutcomeOptions | undefined, delayMs?: number): Outcome {
+  const error = options?.cause === undefined ? new Error(message) : new Error(message, { cause: options.cause });
+  error.name = "Outcome";
+  return Object.assign(error, { [brand]: true, outcome, ...(delayMs === undefined ? {} : { delayMs }) });
+}
+
+const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
+
+function parseDelay(text: string): number {
+  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(text.trim());
+  return match === null ? Number.NaN : Number(match[1]) * (units[match[2] ?? ""] ?? Number.NaN);
+}
