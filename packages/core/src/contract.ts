@@ -16,6 +16,8 @@ declare const received: unique symbol;
  * Typed by what is sent and what is received, not by the schema: declarations that hold contracts name no schema library.
  */
 export interface Contract<Kind extends MessageKind = MessageKind, ChannelKind extends ChannelInfo["kind"] = ChannelInfo["kind"], Payload = unknown, Received = unknown> {
+  /** Unique among contracts: channel, type and version. */
+  readonly id: string;
   readonly kind: Kind;
   readonly channel: ChannelInfo & { readonly kind: ChannelKind };
   readonly type: string;
@@ -98,6 +100,7 @@ export function contractMaker<Kind extends MessageKind, ChannelKind extends Chan
   function make(type: string, options: AnyOptions): Contract<Kind, ChannelKind, never> {
     checkOptions(kind, channel, type, options);
     return Object.freeze({
+      id: `${channel.kind}:${channel.name}:${type}:${options.version ?? 1}`,
       kind,
       channel,
       type,

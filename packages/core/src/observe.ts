@@ -1,4 +1,5 @@
 import type { ChannelInfo } from "./address.ts";
+import { messageOf } from "./errors.ts";
 import type { TransportEvent } from "./transport.ts";
 
 /** Where and what a message is, in an event. Never its payload. */
@@ -25,3 +26,30 @@ export type BusEvent =
 
 /** Takes an event. What it throws is reported to the console and goes no further. */
 export type Observe = (event: BusEvent) => void;
+
+/** The default: warnings and errors on the console, in one line each. */
+export const observeOnConsole: Observe = (event) => {
+  if (event.level === "debug" || event.level === "info") return;
+  const line = `posthorn ${event.name}: ${describeEvent(event)}`;
+  if (event.level === "error") console.error(line);
+  else console.warn(line);
+};
+
+function describeEvent(event: BusEvent): string {
+  if ("detail" in event) return event.detail;
+  const facts = "message" in event ? `${event.message.type} ${event.message.id} on ${event.message.channel.name} for ${event.message.group}, attempt ${event.message.attempt}` : "";
+  const reason = "reason" in event ? ` ${event.reason}` : "";
+  const error = "error" in event && event.error !== undefined ? `: ${messageOf(event.error)}` : "";
+  return `${facts}${reason}${error}`;
+}
+
+/** An observer whose own failures go no further. */
+export function guardObserver(observe: Observe): Observe {
+  return (event) => {
+    try {
+      observe(event);
+    } catch (error) {
+      console.error(`posthorn: the observer failed on ${event.name}: ${messageOf(error)}`);
+    }
+  };
+}

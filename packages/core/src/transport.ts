@@ -239,6 +239,7 @@ export { cloudEventAttributes, messageFromCloudEvent } from "./cloudevents.ts";
 export { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
 export { timeFromUuidv7, uuidv7 } from "./id.ts";
+export { messageBytes } from "./size.ts";
 export { copyMessage, noHeaders, reservedHeaderPrefix } from "./message.ts";
 export type { Headers, Message } from "./message.ts";
 export { describeChange } from "./topology.ts";

@@ -1,0 +1,112 @@
+/** From a payload to a message: validate, encode, complete the envelope, check the size. */
+import type { SendOptions } from "./bus.ts";
+import type { AnyContract } from "./contract.ts";
+import { isPosthornError, messageOf, PosthornError } from "./errors.ts";
+import { userHeaders } from "./headers.ts";
+import { uuidv7 } from "./id.ts";
+import type { Message } from "./message.ts";
+import { messageBytes } from "./size.ts";
+import type { SchemaIssue, SchemaResult } from "./standard-schema.ts";
+import { describeIssues, pathOf } from "./standard-schema.ts";
+
+export interface OutgoingOptions {
+  readonly source: string;
+  readonly now: () => number;
+  readonly maxMessageBytes: number;
+  readonly delayedDelivery: boolean;
+}
+
+/**
+ * @param cause the message being handled, whose flow the new one joins
+ * @returns a promise only where the schema validates asynchronously
+ * @throws SCHEMA_VIOLATION, ENCODE_FAILED, INVALID_HEADER, INVALID_OPTION, MESSAGE_TOO_LARGE, UNSUPPORTED_CAPABILITY
+ */
+export function makeMessage(contract: AnyContract, data: unknown, send: SendOptions, cause: Message | undefined, options: OutgoingOptions): Message | Promise<Message> {
+  const result = contract.schema?.["~standard"].validate(data);
+  if (result instanceof Promise) {
+    return result.then((validated) => {
+      checkValid(contract, validated);
+      return encode(contract, data, send, cause, options);
+    });
+  }
+  if (result !== undefined) checkValid(contract, result);
+  return encode(contract, data, send, cause, options);
+}
+
+function encode(contract: AnyContract, data: unknown, send: SendOptions, cause: Message | undefined, options: OutgoingOptions): Message {
+  const time = options.now();
+  const id = send.id === undefined ? uuidv7(time) : checkText("id", send.id);
+  const message: Message = {
+    id,
+    type: contract.type,
+    version: contract.version,
+    source: options.source,
+    time,
+    contentType: contract.codec.contentType,
+    key: keyOf(contract, data, send),
+    correlationId: send.correlationId === undefined ? (cause?.correlationId ?? cause?.id ?? id) : checkText("correlationId", send.correlationId),
+    causationId: send.causationId === undefined ? cause?.id : checkText("causationId", send.causationId),
+    replyTo: undefined,
+    notBefore: notBeforeOf(send, options),
+    expiresAt: undefined,
+    attempt: 1,
+    traceparent: cause?.traceparent,
+    tracestate: cause?.tracestate,
+    baggage: cause?.baggage,
+    headers: userHeaders(send.headers),
+    body: encodeBody(contract, data),
+  };
+  const size = messageBytes(message);
+  if (size > options.maxMessageBytes) {
+    throw new PosthornError(
+      "MESSAGE_TOO_LARGE",
+      `The ${contract.kind} ${JSON.stringify(contract.type)} takes ${size} bytes with its headers, and at most ${options.maxMessageBytes} are allowed: send a reference to the data instead, or raise maxMessageBytes.`,
+      { details: { type: contract.type, bytes: size, maxMessageBytes: options.maxMessageBytes } },
+    );
+  }
+  return message;
+}
+
+function encodeBody(contract: AnyContract, data: unknown): Uint8Array {
+  try {
+    return contract.codec.encode(data);
+  } catch (error) {
+    if (isPosthornError(error)) throw error;
+    throw new PosthornError("ENCODE_FAILED", `The ${contract.kind} ${JSON.stringify(contract.type)} cannot be written by its codec: ${messageOf(error)}`, { cause: error });
+  }
+}
+
+function checkValid(contract: AnyContract, result: SchemaResult<unknown>): void {
+  if (result.issues === undefined) return;
+  throw schemaViolation(contract, result.issues);
+}
+
+/** The payload's issues, by path; never its values. */
+export function schemaViolation(contract: AnyContract, issues: readonly SchemaIssue[]): PosthornError {
+  return new PosthornError("SCHEMA_VIOLATION", `The ${contract.kind} ${JSON.stringify(contract.type)} does not match its schema: ${describeIssues(issues)}.`, {
+    details: { type: contract.type, version: contract.version, issues: issues.map((issue) => ({ path: pathOf(issue), message: issue.message })) },
+  });
+}
+
+const longestText = 255;
+// eslint-disable-next-line no-control-regex -- control characters are what it looks for
+const controlCharacters = /[\u0000-\u001f\u007f]/;
+
+function checkText(name: string, text: string): string {
+  if (typeof text === "string" && text !== "" && text.length <= longestText && text.isWellFormed() && !controlCharacters.test(text)) return text;
+  throw new PosthornError("INVALID_OPTION", `The message's ${name} must be a text of 1 to ${longestText} characters without control characters.`, { details: { option: name } });
+}
+
+function keyOf(contract: AnyContract, data: unknown, send: SendOptions): string | undefined {
+  if (send.key !== undefined) return checkText("key", send.key);
+  const key = contract.keyOf?.(data as never);
+  return key === undefined ? undefined : checkText("key", key);
+}
+
+function notBeforeOf(send: SendOptions, options: OutgoingOptions): number | undefined {
+  if (send.notBefore === undefined) return undefined;
+  const time = send.notBefore.getTime();
+  if (Number.isNaN(time)) throw new PosthornError("INVALID_OPTION", "notBefore is an invalid Date.", { details: { option: "notBefore" } });
+  if (options.delayedDelivery) return time;
+  throw new PosthornError("UNSUPPORTED_CAPABILITY", "notBefore was given, and the transport cannot delay messages.", { details: { capability: "delayedDelivery" } });
+}
