@@ -68,7 +68,11 @@ export interface Bus extends AsyncDisposable {
    * @returns the subscription that all handlers of this queue share
    * @throws INVALID_DECLARATION after `start`, or when a handler exists
    */
-  handle<Received>(contract: QueueContract<never, Received>, handler: Handler<Received>, options?: HandlerOptions): Subscription;
+  handle<Received>(
+    contract: QueueContract<never, Received>,
+    handler: Handler<Received>,
+    options?: HandlerOptions,
+  ): Subscription;
 
   /**
    * Handles the events or documents of a topic, as a group: each message goes to one instance of each group.
@@ -78,7 +82,11 @@ export interface Bus extends AsyncDisposable {
    * @returns the subscription that all handlers of this topic and group share
    * @throws INVALID_DECLARATION after `start`, or when a handler exists; INVALID_NAME for the group
    */
-  subscribe<Received>(contract: TopicContract<never, Received>, handler: Handler<Received>, options?: SubscribeOptions): Subscription;
+  subscribe<Received>(
+    contract: TopicContract<never, Received>,
+    handler: Handler<Received>,
+    options?: SubscribeOptions,
+  ): Subscription;
 
   /**
    * Adds middleware round every handler and every publish; the first added is the outermost.

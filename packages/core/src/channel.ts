@@ -33,7 +33,10 @@ export interface Topic<Ordered extends boolean = boolean> extends ChannelInfo {
  * @param name letters, digits, `-` and `_`, at most 100
  * @throws INVALID_NAME
  */
-export function queue<const Ordered extends boolean = false>(name: string, options: ChannelOptions<Ordered> = {}): Queue<Ordered> {
+export function queue<const Ordered extends boolean = false>(
+  name: string,
+  options: ChannelOptions<Ordered> = {},
+): Queue<Ordered> {
   checkName("queue", name);
   const channel = { kind: "queue" as const, name, ordered: options.ordered === true };
   return Object.freeze({
@@ -49,7 +52,10 @@ export function queue<const Ordered extends boolean = false>(name: string, optio
  * @param name letters, digits, `-` and `_`, at most 100
  * @throws INVALID_NAME
  */
-export function topic<const Ordered extends boolean = false>(name: string, options: ChannelOptions<Ordered> = {}): Topic<Ordered> {
+export function topic<const Ordered extends boolean = false>(
+  name: string,
+  options: ChannelOptions<Ordered> = {},
+): Topic<Ordered> {
   checkName("topic", name);
   const channel = { kind: "topic" as const, name, ordered: options.ordered === true };
   return Object.freeze({

@@ -6,6 +6,7 @@
  */
 import { PosthornError } from "./errors.ts";
 import type { Headers, Message } from "./message.ts";
+import { copyHeaders } from "./message.ts";
 
 /** The media type of a CloudEvent in structured JSON mode. */
 export const structuredContentType = "application/cloudevents+json";
@@ -64,7 +65,12 @@ const envelopeAttributes = new Set([
  *
  * @throws DECODE_FAILED naming the attribute that cannot be read
  */
-export function messageFromCloudEvent(attributes: Readonly<Record<string, string>>, contentType: string, headers: Headers, body: Uint8Array): Message {
+export function messageFromCloudEvent(
+  attributes: Readonly<Record<string, string>>,
+  contentType: string,
+  headers: Headers,
+  body: Uint8Array,
+): Message {
   const get = (name: string): string | undefined => (Object.hasOwn(attributes, name) ? attributes[name] : undefined);
   const id = get("id");
   if (id === undefined || id === "") throw new PosthornError("DECODE_FAILED", "The CloudEvent has no id.");
@@ -102,14 +108,16 @@ export function messageFromStructured(carrier: Message): Message {
   } catch (cause) {
     throw new PosthornError("DECODE_FAILED", "The structured CloudEvent is not JSON.", { cause });
   }
-  if (typeof event !== "object" || event === null || Array.isArray(event)) throw new PosthornError("DECODE_FAILED", "The structured CloudEvent is not an object.");
+  if (typeof event !== "object" || event === null || Array.isArray(event))
+    throw new PosthornError("DECODE_FAILED", "The structured CloudEvent is not an object.");
   const attributes: Record<string, string> = {};
   let data: unknown;
   let dataBase64: unknown;
   for (const [name, value] of Object.entries(event)) {
     if (name === "data") data = value;
     else if (name === "data_base64") dataBase64 = value;
-    else if (typeof value === "string" || typeof value === "number" || typeof value === "boolean") attributes[name] = String(value);
+    else if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
+      attributes[name] = String(value);
   }
   const contentType = attributes["datacontenttype"] ?? "application/json";
   return messageFromCloudEvent(attributes, contentType, carrier.headers, structuredBody(data, dataBase64, contentType));
@@ -132,7 +140,7 @@ function structuredBody(data: unknown, dataBase64: unknown, contentType: string)
 function withExtensions(headers: Headers, attributes: Readonly<Record<string, string>>): Headers {
   const extensions = Object.keys(attributes).filter((name) => !envelopeAttributes.has(name));
   if (extensions.length === 0) return headers;
-  const all: Record<string, string> = Object.assign(Object.create(null) as Record<string, string>, headers);
+  const all = copyHeaders(headers);
   for (const name of extensions) all[name] = attributes[name] ?? "";
   return all;
 }
@@ -147,6 +155,7 @@ function readTime(name: string, text: string | undefined): number | undefined {
 function readCount(name: string, text: string | undefined): number | undefined {
   if (text === undefined) return undefined;
   const count = Number(text);
-  if (!Number.isInteger(count) || count < 1 || count > highestNumber) throw new PosthornError("DECODE_FAILED", `The CloudEvent's ${name} is no whole number from 1.`);
+  if (!Number.isInteger(count) || count < 1 || count > highestNumber)
+    throw new PosthornError("DECODE_FAILED", `The CloudEvent's ${name} is no whole number from 1.`);
   return count;
 }

@@ -34,9 +34,12 @@ export const json: Codec = {
     try {
       text = JSON.stringify(value);
     } catch (cause) {
-      throw new PosthornError("ENCODE_FAILED", `The payload cannot be written as JSON: ${messageOf(cause)}.`, { cause });
+      throw new PosthornError("ENCODE_FAILED", `The payload cannot be written as JSON: ${messageOf(cause)}.`, {
+        cause,
+      });
     }
-    if (text === undefined) throw new PosthornError("ENCODE_FAILED", `The payload cannot be written as JSON: it is ${typeof value}.`);
+    if (text === undefined)
+      throw new PosthornError("ENCODE_FAILED", `The payload cannot be written as JSON: it is ${typeof value}.`);
     refuseLoss(value, "");
     return encoder.encode(text);
   },
@@ -86,7 +89,11 @@ function refuseLoss(value: unknown, path: string): void {
 
 function refuse(value: unknown, path: string): never {
   const where = path === "" ? "The payload" : `The payload's ${path}`;
-  throw new PosthornError("ENCODE_FAILED", `${where} is ${describe(value)}, which JSON would change on the way: send its JSON form instead.`, { details: { path } });
+  throw new PosthornError(
+    "ENCODE_FAILED",
+    `${where} is ${describe(value)}, which JSON would change on the way: send its JSON form instead.`,
+    { details: { path } },
+  );
 }
 
 function describe(value: unknown): string {

@@ -3,32 +3,34 @@ import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
 import type { Intake } from "./declarations.ts";
 import { PosthornError } from "./errors.ts";
 import type { Message } from "./message.ts";
+import type { Sender } from "./sender.ts";
 import type { Delivery } from "./transport.ts";
 
-/** Sends as part of the flow of `cause`. */
-export type SendFrom = (contract: AnyContract, data: unknown, options: SendOptions, cause: Message) => Promise<Sent>;
+/** What the contexts of one subscription share. */
+export interface ContextEnvironment {
+  readonly intake: Intake;
+  readonly send: Sender;
+  /** Fires when the time to finish is over. */
+  readonly stopped: AbortSignal;
+}
 
 /** Made for each attempt; what most handlers never look at is made when they do. */
 export class HandlingContext implements Context {
   readonly attempt: number;
   readonly #delivery: Delivery;
   readonly #message: Message;
-  readonly #intake: Intake;
-  readonly #stopped: AbortSignal;
-  readonly #sendFrom: SendFrom;
+  readonly #environment: ContextEnvironment;
   #signal: AbortSignal | undefined;
 
-  constructor(delivery: Delivery, message: Message, intake: Intake, attempt: number, stopped: AbortSignal, sendFrom: SendFrom) {
+  constructor(delivery: Delivery, message: Message, attempt: number, environment: ContextEnvironment) {
     this.attempt = attempt;
     this.#delivery = delivery;
     this.#message = message;
-    this.#intake = intake;
-    this.#stopped = stopped;
-    this.#sendFrom = sendFrom;
+    this.#environment = environment;
   }
 
   get signal(): AbortSignal {
-    this.#signal ??= AbortSignal.any([this.#delivery.lost, this.#stopped]);
+    this.#signal ??= AbortSignal.any([this.#delivery.lost, this.#environment.stopped]);
     return this.#signal;
   }
 
@@ -37,26 +39,35 @@ export class HandlingContext implements Context {
   }
 
   get channel(): Intake["channel"] {
-    return this.#intake.channel;
+    return this.#environment.intake.channel;
   }
 
   get group(): string {
-    return this.#intake.group;
+    return this.#environment.intake.group;
   }
 
-  async send<Payload>(contract: QueueContract<Payload>, data: NoInfer<Payload>, options: SendOptions = {}): Promise<Sent> {
+  async send<Payload>(
+    contract: QueueContract<Payload>,
+    data: NoInfer<Payload>,
+    options: SendOptions = {},
+  ): Promise<Sent> {
     assertChannel(contract, "queue", "send", "publish");
-    return this.#sendFrom(contract, data, options, this.#message);
+    return this.#environment.send(contract, data, options, this.#message);
   }
 
-  async publish<Payload>(contract: TopicContract<Payload>, data: NoInfer<Payload>, options: SendOptions = {}): Promise<Sent> {
+  async publish<Payload>(
+    contract: TopicContract<Payload>,
+    data: NoInfer<Payload>,
+    options: SendOptions = {},
+  ): Promise<Sent> {
     assertChannel(contract, "topic", "publish", "send");
-    return this.#sendFrom(contract, data, options, this.#message);
+    return this.#environment.send(contract, data, options, this.#message);
   }
 }
 
 /** @throws INVALID_DECLARATION for a contract of the other kind of channel, which types alone cannot keep out */
 export function assertChannel(contract: AnyContract, kind: "queue" | "topic", used: string, right: string): void {
   if (contract.channel.kind === kind) return;
-  throw new PosthornError("INVALID_DECLARATION", `${used}() is for a ${kind}, and ${JSON.stringify(contract.type)} is on the ${contract.channel.kind} ${JSON.stringify(contract.channel.name)}: use ${right}().`);
+  const what = `${JSON.stringify(contract.type)} is on the ${contract.channel.kind} ${JSON.stringify(contract.channel.name)}`;
+  throw new PosthornError("INVALID_DECLARATION", `${used}() is for a ${kind}, and ${what}: use ${right}().`);
 }

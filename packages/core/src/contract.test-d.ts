@@ -9,13 +9,17 @@ const schema = z.object({ orderId: z.string(), at: z.iso.datetime().transform((t
 
 test("a contract is typed by its schema's input and output, not by the schema", () => {
   const contract = queue("orders").command("place-order", { schema, key: (order) => order.orderId });
-  expectTypeOf(contract).toEqualTypeOf<Contract<"command", "queue", { orderId: string; at: string }, { orderId: string; at: number }>>();
+  expectTypeOf(contract).toEqualTypeOf<
+    Contract<"command", "queue", { orderId: string; at: string }, { orderId: string; at: number }>
+  >();
   const other = topic("events").event("placed", { schema: v.object({ id: v.pipe(v.string(), v.transform(Number)) }) });
   expectTypeOf(other).toEqualTypeOf<Contract<"event", "topic", { id: string }, { id: number }>>();
 });
 
 test("bytes need no schema", () => {
-  expectTypeOf(topic("files").document("blob", { codec: bytes })).toEqualTypeOf<Contract<"document", "topic", Uint8Array, Uint8Array>>();
+  expectTypeOf(topic("files").document("blob", { codec: bytes })).toEqualTypeOf<
+    Contract<"document", "topic", Uint8Array, Uint8Array>
+  >();
 });
 
 test("a contract needs a schema or the bytes codec", () => {

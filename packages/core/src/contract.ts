@@ -15,7 +15,12 @@ declare const received: unique symbol;
  *
  * Typed by what is sent and what is received, not by the schema: declarations that hold contracts name no schema library.
  */
-export interface Contract<Kind extends MessageKind = MessageKind, ChannelKind extends ChannelInfo["kind"] = ChannelInfo["kind"], Payload = unknown, Received = unknown> {
+export interface Contract<
+  Kind extends MessageKind = MessageKind,
+  ChannelKind extends ChannelInfo["kind"] = ChannelInfo["kind"],
+  Payload = unknown,
+  Received = unknown,
+> {
   /** Unique among contracts: channel, type and version. */
   readonly id: string;
   readonly kind: Kind;
@@ -72,7 +77,11 @@ export type KeyOption<Payload, Ordered extends boolean> = true extends Ordered
   : { readonly key?: (payload: Payload) => string };
 
 /** How a channel makes contracts. */
-export interface MakeContract<Kind extends MessageKind, ChannelKind extends ChannelInfo["kind"], Ordered extends boolean> {
+export interface MakeContract<
+  Kind extends MessageKind,
+  ChannelKind extends ChannelInfo["kind"],
+  Ordered extends boolean,
+> {
   /**
    * @param type letters, digits, `.`, `-` and `_`, at most 100; unique within the channel together with the version
    * @throws INVALID_NAME, INVALID_DECLARATION
@@ -81,7 +90,10 @@ export interface MakeContract<Kind extends MessageKind, ChannelKind extends Chan
     type: string,
     options: SchemaOptions<Schema> & KeyOption<NoInfer<InputOf<Schema>>, Ordered>,
   ): Contract<Kind, ChannelKind, InputOf<Schema>, OutputOf<Schema>>;
-  (type: string, options: CodecOptions & KeyOption<Uint8Array, Ordered>): Contract<Kind, ChannelKind, Uint8Array, Uint8Array>;
+  (
+    type: string,
+    options: CodecOptions & KeyOption<Uint8Array, Ordered>,
+  ): Contract<Kind, ChannelKind, Uint8Array, Uint8Array>;
 }
 
 /** What {@link MakeContract} takes, without its types. */
@@ -91,11 +103,15 @@ interface AnyOptions extends CommonOptions {
   readonly key?: (payload: never) => string;
 }
 
-export function contractMaker<Kind extends MessageKind, ChannelKind extends ChannelInfo["kind"], Ordered extends boolean>(
-  kind: Kind,
-  channel: ChannelInfo & { readonly kind: ChannelKind },
-): MakeContract<Kind, ChannelKind, Ordered> {
-  function make<Schema extends StandardSchema>(type: string, options: SchemaOptions<Schema>): Contract<Kind, ChannelKind, InputOf<Schema>, OutputOf<Schema>>;
+export function contractMaker<
+  Kind extends MessageKind,
+  ChannelKind extends ChannelInfo["kind"],
+  Ordered extends boolean,
+>(kind: Kind, channel: ChannelInfo & { readonly kind: ChannelKind }): MakeContract<Kind, ChannelKind, Ordered> {
+  function make<Schema extends StandardSchema>(
+    type: string,
+    options: SchemaOptions<Schema>,
+  ): Contract<Kind, ChannelKind, InputOf<Schema>, OutputOf<Schema>>;
   function make(type: string, options: CodecOptions): Contract<Kind, ChannelKind, Uint8Array, Uint8Array>;
   function make(type: string, options: AnyOptions): Contract<Kind, ChannelKind, never> {
     checkOptions(kind, channel, type, options);
@@ -119,15 +135,24 @@ function checkOptions(kind: MessageKind, channel: ChannelInfo, type: string, opt
   const name = `The ${kind} ${JSON.stringify(type)} on ${channel.kind} ${JSON.stringify(channel.name)}`;
   const version = options.version ?? 1;
   if (!Number.isInteger(version) || version < 1 || version > 1_000_000) {
-    throw new PosthornError("INVALID_DECLARATION", `${name} has version ${String(version)}: it must be a whole number from 1 to 1,000,000.`);
+    throw new PosthornError(
+      "INVALID_DECLARATION",
+      `${name} has version ${String(version)}: it must be a whole number from 1 to 1,000,000.`,
+    );
   }
   if (options.schema === undefined && options.codec === undefined) {
     throw new PosthornError("INVALID_DECLARATION", `${name} has neither a schema nor a codec: give one of them.`);
   }
   if (options.schema !== undefined && typeof options.schema["~standard"]?.validate !== "function") {
-    throw new PosthornError("INVALID_DECLARATION", `${name} has a schema that is no Standard Schema: use zod 3.24+, valibot 1+, arktype 2+ or another library that implements it.`);
+    throw new PosthornError(
+      "INVALID_DECLARATION",
+      `${name} has a schema that is no Standard Schema: use zod 3.24+, valibot 1+, arktype 2+ or another library that implements it.`,
+    );
   }
   if (channel.ordered && options.key === undefined) {
-    throw new PosthornError("INVALID_DECLARATION", `${name} has no key, and its channel is ordered: add key: (payload) => … .`);
+    throw new PosthornError(
+      "INVALID_DECLARATION",
+      `${name} has no key, and its channel is ordered: add key: (payload) => … .`,
+    );
   }
 }

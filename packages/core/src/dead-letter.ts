@@ -1,13 +1,14 @@
 /** The dead-letter format: the original message, byte for byte, and one reserved header that says why. The same on every broker. */
 import { isPosthornError, messageOf } from "./errors.ts";
 import type { Headers, Message } from "./message.ts";
-import { copyMessage, reservedHeaderPrefix } from "./message.ts";
+import { copyHeaders, copyMessage, reservedHeaderPrefix } from "./message.ts";
 
 /** Why a message is dead. Part of the wire format: a reason is never renamed. */
 export const deadLetterReasons = {
   ATTEMPTS_EXHAUSTED: "Its handler failed as often as the retry policy allows.",
   DEAD_LETTERED: "Its handler asked for it.",
-  DELIVERY_LIMIT: "The broker gave it up after too many deliveries without a settlement, as when it kills its consumers.",
+  DELIVERY_LIMIT:
+    "The broker gave it up after too many deliveries without a settlement, as when it kills its consumers.",
   NO_HANDLER: "No handler takes its type and version.",
   SCHEMA_VIOLATION: "Its payload does not match the schema.",
   UNDECODABLE: "Its envelope or body cannot be read.",
@@ -77,7 +78,10 @@ export function toDeadLetter(message: Message, death: Death): Message {
 /**
  * Reads a message from a dead-letter channel. One without Posthorn's record was put there by the broker itself.
  */
-export function fromDeadLetter(message: Message, source: { readonly channel: string; readonly group: string }): DeadLetter {
+export function fromDeadLetter(
+  message: Message,
+  source: { readonly channel: string; readonly group: string },
+): DeadLetter {
   const record = readRecord(message.headers[header]);
   const text = (name: string): string | undefined => (typeof record[name] === "string" ? record[name] : undefined);
   const count = (name: string): number | undefined => (typeof record[name] === "number" ? record[name] : undefined);
@@ -126,14 +130,14 @@ function errorName(error: unknown): string {
 }
 
 function withHeader(headers: Headers, name: string, value: string): Headers {
-  const all: Record<string, string> = Object.assign(Object.create(null) as Record<string, string>, headers);
+  const all = copyHeaders(headers);
   all[name] = value;
   return all;
 }
 
 function withoutHeader(headers: Headers, name: string): Headers {
   if (!(name in headers)) return headers;
-  const all: Record<string, string> = Object.assign(Object.create(null) as Record<string, string>, headers);
+  const all = copyHeaders(headers);
   delete all[name];
   return all;
 }

@@ -11,13 +11,19 @@ export interface Deadline extends Disposable {
 /**
  * @param what for the reason: "start", "close"
  */
-export function createDeadline(clock: Clock, timeoutMs: number, what: string, signals: readonly (AbortSignal | undefined)[] = []): Deadline {
+export function createDeadline(
+  clock: Clock,
+  timeoutMs: number,
+  what: string,
+  signals: readonly (AbortSignal | undefined)[] = [],
+): Deadline {
   const controller = new AbortController();
   let expired = false;
   const stops: (() => void)[] = [];
   for (const signal of signals) {
     if (signal === undefined) continue;
-    const abort = (): void => controller.abort(new PosthornError("ABORTED", `The ${what} was given up.`, { cause: signal.reason }));
+    const abort = (): void =>
+      controller.abort(new PosthornError("ABORTED", `The ${what} was given up.`, { cause: signal.reason }));
     if (signal.aborted) abort();
     signal.addEventListener("abort", abort, { once: true });
     stops.push(() => signal.removeEventListener("abort", abort));

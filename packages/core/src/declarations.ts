@@ -58,7 +58,9 @@ export function createDeclarations(): Declarations {
       return added.address;
     }
     if (known.channel.kind !== channel.kind || known.channel.ordered !== channel.ordered) {
-      refuse(`The channel ${JSON.stringify(channel.name)} is declared as ${describe(known.channel)} and as ${describe(channel)}: declare it once and share it.`);
+      refuse(
+        `The channel ${JSON.stringify(channel.name)} is declared as ${describe(known.channel)} and as ${describe(channel)}: declare it once and share it.`,
+      );
     }
     return known.address;
   };
@@ -66,7 +68,9 @@ export function createDeclarations(): Declarations {
   const declare = (contract: AnyContract): void => {
     const known = contracts.get(contract.id);
     if (known !== undefined && known.contract.kind !== contract.kind) {
-      refuse(`The type ${JSON.stringify(contract.type)} version ${contract.version} on ${JSON.stringify(contract.channel.name)} is declared as ${known.contract.kind} and as ${contract.kind}.`);
+      refuse(
+        `The type ${JSON.stringify(contract.type)} version ${contract.version} on ${JSON.stringify(contract.channel.name)} is declared as ${known.contract.kind} and as ${contract.kind}.`,
+      );
     }
     const address = addChannel(contract.channel);
     if (known === undefined) contracts.set(contract.id, { contract, address });
@@ -80,13 +84,26 @@ export function createDeclarations(): Declarations {
       const { contract } = registration;
       declare(contract);
       const id = `${contract.channel.name}:${group}`;
-      const intake = intakes.get(id) ?? { channel: contract.channel, group, handlers: new Map<string, Registration>(), types: new Set<string>(), untyped: undefined, concurrency: undefined };
+      const intake = intakes.get(id) ?? {
+        channel: contract.channel,
+        group,
+        handlers: new Map<string, Registration>(),
+        types: new Set<string>(),
+        untyped: undefined,
+        concurrency: undefined,
+      };
       const name = `${JSON.stringify(contract.type)} version ${contract.version} on ${JSON.stringify(contract.channel.name)}`;
       const key = handlerKey(contract.type, contract.version);
-      if (intake.handlers.has(key)) refuse(`${name} has a handler already: a group handles a type and version in one place.`);
-      if (contract.untyped && intake.untyped !== undefined) refuse(`${name} takes messages without a type, and ${JSON.stringify(intake.untyped.contract.type)} does so already.`);
+      if (intake.handlers.has(key))
+        refuse(`${name} has a handler already: a group handles a type and version in one place.`);
+      if (contract.untyped && intake.untyped !== undefined)
+        refuse(
+          `${name} takes messages without a type, and ${JSON.stringify(intake.untyped.contract.type)} does so already.`,
+        );
       if (concurrency !== undefined && intake.concurrency !== undefined && intake.concurrency !== concurrency) {
-        refuse(`The handlers of ${JSON.stringify(contract.channel.name)} share one concurrency, and it is given as ${intake.concurrency} and as ${concurrency}.`);
+        refuse(
+          `The handlers of ${JSON.stringify(contract.channel.name)} share one concurrency, and it is given as ${intake.concurrency} and as ${concurrency}.`,
+        );
       }
       intake.handlers.set(key, registration);
       intake.types.add(contract.type);
@@ -97,17 +114,24 @@ export function createDeclarations(): Declarations {
     },
     topology() {
       const queues: Group[] = [];
-      for (const { channel } of channels.values()) if (channel.kind === "queue") queues.push({ channel, name: channel.name, types: [] });
+      for (const { channel } of channels.values())
+        if (channel.kind === "queue") queues.push({ channel, name: channel.name, types: [] });
       const groups: Group[] = [];
-      for (const intake of intakes.values()) if (intake.channel.kind === "topic") groups.push({ channel: intake.channel, name: intake.group, types: [...intake.types] });
+      for (const intake of intakes.values())
+        if (intake.channel.kind === "topic")
+          groups.push({ channel: intake.channel, name: intake.group, types: [...intake.types] });
       return { channels: [...channels.values()].map(({ channel }) => channel), groups: [...queues, ...groups] };
     },
     check(capabilities, system) {
       for (const { channel } of channels.values()) {
         if (!channel.ordered || capabilities.ordering) continue;
-        throw new PosthornError("UNSUPPORTED_CAPABILITY", `The ${channel.kind} ${JSON.stringify(channel.name)} is declared ordered, and the transport (${system}) cannot keep order by key.`, {
-          details: { capability: "ordering", channel: channel.name, system },
-        });
+        throw new PosthornError(
+          "UNSUPPORTED_CAPABILITY",
+          `The ${channel.kind} ${JSON.stringify(channel.name)} is declared ordered, and the transport (${system}) cannot keep order by key.`,
+          {
+            details: { capability: "ordering", channel: channel.name, system },
+          },
+        );
       }
     },
   };

@@ -124,7 +124,15 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     transport.dispatch(entries, { signal: abort.signal }).then(
       (receipts) => land(lane, entries, receipts),
       // The contract forbids it; without a receipt nobody knows what was sent.
-      (cause: unknown) => land(lane, entries, entries.map(() => ({ accepted: false, error: new PosthornError("TRANSPORT_FAILED", "The transport's dispatch rejected.", { cause }) }))),
+      (cause: unknown) =>
+        land(
+          lane,
+          entries,
+          entries.map(() => ({
+            accepted: false,
+            error: new PosthornError("TRANSPORT_FAILED", "The transport's dispatch rejected.", { cause }),
+          })),
+        ),
     );
   };
 
@@ -154,7 +162,14 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
     lane.waiting = again.concat(lane.waiting);
     const retryInMs = backoffDelay(retryBackoff, ++lane.failures, random());
-    observe({ name: "publish.retried", level: "info", channel: again[0]?.address.id ?? "", messages: again.length, error: again[0]?.lastError, retryInMs });
+    observe({
+      name: "publish.retried",
+      level: "info",
+      channel: again[0]?.address.id ?? "",
+      messages: again.length,
+      error: again[0]?.lastError,
+      retryInMs,
+    });
     lane.pause = clock.setTimeout(() => {
       lane.pause = undefined;
       run(lane);
@@ -172,7 +187,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
           return;
         }
         if (signal?.aborted === true) {
-          reject(new PosthornError("ABORTED", "The signal had fired before the message was sent.", { cause: signal.reason }));
+          reject(
+            new PosthornError("ABORTED", "The signal had fired before the message was sent.", { cause: signal.reason }),
+          );
           return;
         }
         if (pending >= options.maxPendingMessages || pendingBytes + message.body.byteLength > options.maxPendingBytes) {
@@ -230,7 +247,8 @@ function takeBatch(lane: Lane): readonly Entry[] {
   let size = 0;
   let taken = 0;
   for (const entry of lane.waiting) {
-    if (batch.length === maxBatchMessages || (batch.length > 0 && size + entry.message.body.byteLength > maxBatchBytes)) break;
+    if (batch.length === maxBatchMessages || (batch.length > 0 && size + entry.message.body.byteLength > maxBatchBytes))
+      break;
     taken++;
     if (entry.settled) continue;
     batch.push(entry);
@@ -244,23 +262,36 @@ function timedOut(entry: Entry): PosthornError {
   const what = `The message ${entry.message.id} (${entry.message.type})`;
   const options = { cause: entry.lastError, details: { id: entry.message.id } };
   if (entry.uncertain) return unknownOutcome(entry, "within its timeout");
-  const why = entry.lastError === undefined ? "the broker takes nothing: it may be blocked, or the connection is down" : entry.lastError.message;
+  const why =
+    entry.lastError === undefined
+      ? "the broker takes nothing: it may be blocked, or the connection is down"
+      : entry.lastError.message;
   return new PosthornError("PUBLISH_TIMEOUT", `${what} was not sent within its timeout: ${why}`, options);
 }
 
 function closedBefore(entry: Entry): PosthornError {
   if (entry.uncertain) return unknownOutcome(entry, "before the bus was closed");
-  return new PosthornError("CLOSED", `The bus was closed before the message ${entry.message.id} (${entry.message.type}) was sent.`, { details: { id: entry.message.id } });
+  return new PosthornError(
+    "CLOSED",
+    `The bus was closed before the message ${entry.message.id} (${entry.message.type}) was sent.`,
+    { details: { id: entry.message.id } },
+  );
 }
 
 function abandoned(entry: Entry, reason: unknown, lane: Lane): PosthornError {
   const flying = lane.flying?.entries.includes(entry) === true;
   const mayHaveBeenAccepted = flying || entry.uncertain;
-  const state = mayHaveBeenAccepted ? "it may have been accepted; sending it again with the same id is safe" : "it was not sent";
-  return new PosthornError("ABORTED", `Sending the message ${entry.message.id} (${entry.message.type}) was given up by its signal: ${state}.`, {
-    cause: reason,
-    details: { id: entry.message.id, mayHaveBeenAccepted },
-  });
+  const state = mayHaveBeenAccepted
+    ? "it may have been accepted; sending it again with the same id is safe"
+    : "it was not sent";
+  return new PosthornError(
+    "ABORTED",
+    `Sending the message ${entry.message.id} (${entry.message.type}) was given up by its signal: ${state}.`,
+    {
+      cause: reason,
+      details: { id: entry.message.id, mayHaveBeenAccepted },
+    },
+  );
 }
 
 function unknownOutcome(entry: Entry, when: string): PosthornError {
@@ -272,7 +303,11 @@ function unknownOutcome(entry: Entry, when: string): PosthornError {
 }
 
 function bufferFull(messages: number, size: number): PosthornError {
-  return new PosthornError("BUFFER_FULL", `${messages} messages (${size} bytes) already wait to be accepted by the broker: await what is sent, or raise maxPendingMessages or maxPendingBytes.`, {
-    details: { messages, bytes: size },
-  });
+  return new PosthornError(
+    "BUFFER_FULL",
+    `${messages} messages (${size} bytes) already wait to be accepted by the broker: await what is sent, or raise maxPendingMessages or maxPendingBytes.`,
+    {
+      details: { messages, bytes: size },
+    },
+  );
 }

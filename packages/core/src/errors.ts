@@ -10,7 +10,10 @@ export const errorCodes = {
   BUFFER_FULL: { retryable: true, means: "More messages wait to be sent than the bus may hold." },
   CLOSED: { retryable: false, means: "The bus or transport was closed." },
   CONNECTION_FAILED: { retryable: true, means: "No connection to the broker could be made in time." },
-  CONNECTION_LOST: { retryable: true, means: "The connection went away before the message was sent; it was not accepted." },
+  CONNECTION_LOST: {
+    retryable: true,
+    means: "The connection went away before the message was sent; it was not accepted.",
+  },
   DECODE_FAILED: { retryable: false, means: "A body cannot be read by its contract's codec." },
   ENCODE_FAILED: { retryable: false, means: "A payload cannot be written by its contract's codec without loss." },
   INVALID_DECLARATION: { retryable: false, means: "What the application declared contradicts itself." },
@@ -22,10 +25,16 @@ export const errorCodes = {
   PUBLISH_TIMEOUT: { retryable: true, means: "The broker did not take the message in time; it was not sent." },
   REJECTED: { retryable: true, means: "The broker refused to take the message now." },
   SCHEMA_VIOLATION: { retryable: false, means: "A payload does not match its contract's schema." },
-  TOPOLOGY_MISMATCH: { retryable: false, means: "The broker's queues or topics are missing or differ from what was declared." },
+  TOPOLOGY_MISMATCH: {
+    retryable: false,
+    means: "The broker's queues or topics are missing or differ from what was declared.",
+  },
   TRANSPORT_FAILED: { retryable: false, means: "The broker or its client failed in a way the adapter does not know." },
   UNDECLARED_CONTRACT: { retryable: false, means: "The contract was not declared on this bus before start()." },
-  UNKNOWN_OUTCOME: { retryable: true, means: "The message was sent but not confirmed in time; it may have been accepted." },
+  UNKNOWN_OUTCOME: {
+    retryable: true,
+    means: "The message was sent but not confirmed in time; it may have been accepted.",
+  },
   UNKNOWN_TRANSPORT: { retryable: false, means: "No transport is registered for this URL scheme or name." },
   UNROUTABLE: { retryable: false, means: "The destination does not exist on the broker." },
   UNSUPPORTED_CAPABILITY: { retryable: false, means: "The chosen broker cannot do what the application asks for." },
@@ -70,7 +79,12 @@ export class PosthornError extends Error {
  * Works across copies of the package, where `instanceof` does not.
  */
 export function isPosthornError(error: unknown, code?: ErrorCode): error is PosthornError {
-  return typeof error === "object" && error !== null && brand in error && (code === undefined || ("code" in error && error.code === code));
+  return (
+    typeof error === "object" &&
+    error !== null &&
+    brand in error &&
+    (code === undefined || ("code" in error && error.code === code))
+  );
 }
 
 /** The message of anything that can be thrown. */

@@ -5,40 +5,36 @@ import { runHandling } from "./ambient.ts";
 import type { Backoff } from "./backoff.ts";
 import { backoffDelay } from "./backoff.ts";
 import type { Context, Received } from "./bus.ts";
-import type { Clock } from "./clock.ts";
 import { sleep } from "./clock.ts";
+import type { ContextEnvironment } from "./context.ts";
+import { HandlingContext } from "./context.ts";
 import { messageFromStructured, structuredContentType } from "./cloudevents.ts";
 import type { DeadLetterReason } from "./dead-letter.ts";
 import { toDeadLetter } from "./dead-letter.ts";
-import type { Intake, Registration } from "./declarations.ts";
+import type { Registration } from "./declarations.ts";
 import { handlerKey } from "./declarations.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { isPosthornError, PosthornError } from "./errors.ts";
 import { readPayload, ReceivedMessage } from "./incoming.ts";
 import type { Limiter } from "./limiter.ts";
 import type { Message } from "./message.ts";
-import type { MessageFacts, Observe } from "./observe.ts";
+import type { AroundHandling } from "./middleware.ts";
+import type { MessageFacts } from "./observe.ts";
 import { outcomeOf } from "./outcome.ts";
+import type { Settings } from "./settings.ts";
 import type { Delivery, Settlement } from "./transport.ts";
 
 /** Between tries of a dead letter that the broker does not take. The message is kept meanwhile. */
 const deadLetterBackoff: Backoff = { initialMs: 500, maxMs: 30_000 };
 
-/** What all subscriptions of a bus share. */
-export interface HandlingEnvironment {
-  readonly clock: Clock;
-  readonly random: () => number;
-  readonly observe: Observe;
+/** What a subscription's messages are handled with. */
+export interface HandlingEnvironment extends ContextEnvironment {
+  readonly settings: Settings;
+  readonly limiter: Limiter;
   readonly dispatcher: Dispatcher;
-  readonly publishTimeoutMs: number;
-  readonly service: string;
-  readonly serviceVersion: string | undefined;
-  readonly around: ((message: Received<unknown>, context: Context, next: () => Promise<void>) => Promise<void>) | undefined;
-  contextFor(delivery: Delivery, message: Message, intake: Intake, attempt: number): Context;
+  readonly around: AroundHandling | undefined;
   /** Fires when the bus begins to close: waits end, what runs may finish. */
   readonly closing: AbortSignal;
-  /** Fires when the time to finish is over. */
-  readonly stopped: AbortSignal;
 }
 
 interface Failure {
@@ -50,11 +46,18 @@ interface Failure {
 /** Handles a delivery; the limiter says when. Never throws. */
 export type Handle = (delivery: Delivery) => Promise<Settlement>;
 
-export function createHandling(intake: Intake, limiter: Limiter, environment: HandlingEnvironment): Handle {
-  const { clock, observe, closing, stopped } = environment;
+export function createHandling(environment: HandlingEnvironment): Handle {
+  const { settings, intake, limiter, dispatcher, around, closing, stopped } = environment;
+  const { clock, observe, random } = settings;
   const deadLetters: DeadLetterAddress = deadLetterAddress(intake.channel, intake.group);
 
-  const facts = (message: Message, attempt: number): MessageFacts => ({ id: message.id, type: message.type, channel: intake.channel, group: intake.group, attempt });
+  const facts = (message: Message, attempt: number): MessageFacts => ({
+    id: message.id,
+    type: message.type,
+    channel: intake.channel,
+    group: intake.group,
+    attempt,
+  });
 
   const release = (message: Message, attempt: number, reason: string): Settlement => {
     observe({ name: "message.released", level: "info", message: facts(message, attempt), reason });
@@ -74,7 +77,14 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
   };
 
   /** The original is accepted only once its copy is durable. Until then it is kept. */
-  const giveUp = async (delivery: Delivery, message: Message, reason: DeadLetterReason, error: unknown, attempts: number, firstFailedAt: number): Promise<Settlement> => {
+  const giveUp = async (
+    delivery: Delivery,
+    message: Message,
+    reason: DeadLetterReason,
+    error: unknown,
+    attempts: number,
+    firstFailedAt: number,
+  ): Promise<Settlement> => {
     const dead = toDeadLetter(message, {
       reason,
       error,
@@ -83,26 +93,38 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
       lastFailedAt: clock.now(),
       channel: intake.channel.name,
       group: intake.group,
-      service: environment.service,
-      serviceVersion: environment.serviceVersion,
+      service: settings.service,
+      serviceVersion: settings.serviceVersion,
     });
     for (let failure = 1; ; failure++) {
       try {
-        await environment.dispatcher.dispatch(deadLetters, dead, environment.publishTimeoutMs, stopped);
+        await dispatcher.dispatch(deadLetters, dead, settings.publishTimeoutMs, stopped);
         observe({ name: "message.dead-lettered", level: "warn", message: facts(message, attempts), reason, error });
         return "accept";
       } catch (failed) {
         if (stopped.aborted) return release(message, attempts, "the bus closed before the dead letter was accepted");
-        const retryInMs = backoffDelay(deadLetterBackoff, failure, environment.random());
-        observe({ name: "message.dead-letter-failed", level: "error", message: facts(message, attempts), error: failed, retryInMs });
+        const retryInMs = backoffDelay(deadLetterBackoff, failure, random());
+        observe({
+          name: "message.dead-letter-failed",
+          level: "error",
+          message: facts(message, attempts),
+          error: failed,
+          retryInMs,
+        });
         if (!(await pause(delivery, retryInMs))) return release(message, attempts, "its dead letter was not accepted");
       }
     }
   };
 
-  const find = (message: Message): Registration | undefined => (message.type === "" ? intake.untyped : intake.handlers.get(handlerKey(message.type, message.version)));
+  const find = (message: Message): Registration | undefined =>
+    message.type === "" ? intake.untyped : intake.handlers.get(handlerKey(message.type, message.version));
 
-  const attemptOnce = async (delivery: Delivery, message: Message, registration: Registration, attempt: number): Promise<Failure | undefined> => {
+  const attemptOnce = async (
+    delivery: Delivery,
+    message: Message,
+    registration: Registration,
+    attempt: number,
+  ): Promise<Failure | undefined> => {
     let data: unknown;
     try {
       const read = readPayload(registration.contract, message);
@@ -112,13 +134,12 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
     }
     try {
       const received = new ReceivedMessage(message, data);
-      const context = environment.contextFor(delivery, message, intake, attempt);
+      const context = new HandlingContext(delivery, message, attempt, environment);
       const handler = registration.handler as (message: Received<unknown>, context: Context) => unknown;
-      const around = environment.around;
       await runHandling(message, () =>
         around === undefined
           ? handler(received, context)
-          : around(received, context, async () => {
+          : around({ message: received, context }, async () => {
               await handler(received, context);
             }),
       );
@@ -131,7 +152,15 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
   return async (delivery) => {
     let message = delivery.message;
     const arrivedAt = clock.now();
-    if (delivery.defect !== undefined) return giveUp(delivery, message, "UNDECODABLE", new PosthornError("DECODE_FAILED", delivery.defect), 0, arrivedAt);
+    if (delivery.defect !== undefined)
+      return giveUp(
+        delivery,
+        message,
+        "UNDECODABLE",
+        new PosthornError("DECODE_FAILED", delivery.defect),
+        0,
+        arrivedAt,
+      );
     if (message.contentType.startsWith(structuredContentType)) {
       try {
         message = messageFromStructured(message);
@@ -152,7 +181,8 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
     let firstFailedAt = 0;
     for (let attempt = message.attempt; ; attempt++) {
       const slot = limiter.acquire();
-      if (!(slot === true || (slot !== false && (await slot)))) return release(message, attempt, "the subscription stopped");
+      if (!(slot === true || (slot !== false && (await slot))))
+        return release(message, attempt, "the subscription stopped");
       if (delivery.lost.aborted) {
         limiter.release();
         return release(message, attempt, "its lease was lost");
@@ -162,7 +192,12 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
       limiter.release();
       const now = clock.now();
       if (failure === undefined) {
-        observe({ name: "message.handled", level: "debug", message: facts(message, attempt), durationMs: now - startedAt });
+        observe({
+          name: "message.handled",
+          level: "debug",
+          message: facts(message, attempt),
+          durationMs: now - startedAt,
+        });
         return "accept";
       }
       // A handler that was told to stop has not failed.
@@ -174,14 +209,26 @@ export function createHandling(intake: Intake, limiter: Limiter, environment: Ha
       if (unreadable !== undefined) return giveUp(delivery, message, unreadable, error, 0, startedAt);
       const outcome = outcomeOf(error);
       if (outcome?.outcome === "discard") {
-        observe({ name: "message.discarded", level: "info", message: facts(message, attempt), reason: outcome.message });
+        observe({
+          name: "message.discarded",
+          level: "info",
+          message: facts(message, attempt),
+          reason: outcome.message,
+        });
         return "accept";
       }
-      if (outcome?.outcome === "dead-letter") return giveUp(delivery, message, "DEAD_LETTERED", outcome, attempt, firstFailedAt);
-      if (attempt >= policy.attempts) return giveUp(delivery, message, "ATTEMPTS_EXHAUSTED", error, attempt, firstFailedAt);
-      const retryInMs = outcome?.delayMs ?? backoffDelay(policy.backoff, attempt, environment.random());
+      if (outcome?.outcome === "dead-letter")
+        return giveUp(delivery, message, "DEAD_LETTERED", outcome, attempt, firstFailedAt);
+      if (attempt >= policy.attempts)
+        return giveUp(delivery, message, "ATTEMPTS_EXHAUSTED", error, attempt, firstFailedAt);
+      const retryInMs = outcome?.delayMs ?? backoffDelay(policy.backoff, attempt, random());
       observe({ name: "message.failed", level: "info", message: facts(message, attempt), error, retryInMs });
-      if (!(await pause(delivery, retryInMs))) return release(message, attempt, closing.aborted ? "the bus closed between two attempts" : "its lease was lost");
+      if (!(await pause(delivery, retryInMs)))
+        return release(
+          message,
+          attempt,
+          closing.aborted ? "the bus closed between two attempts" : "its lease was lost",
+        );
     }
   };
 }
@@ -192,7 +239,13 @@ function unreadableReason(error: unknown): DeadLetterReason | undefined {
   return isPosthornError(error, "DECODE_FAILED") ? "UNDECODABLE" : undefined;
 }
 
-function noHandler(message: Message, intake: Intake): PosthornError {
-  const what = message.type === "" ? "Messages without a type have" : `The type ${JSON.stringify(message.type)} version ${message.version} has`;
-  return new PosthornError("UNDECLARED_CONTRACT", `${what} no handler in the group ${JSON.stringify(intake.group)} of ${JSON.stringify(intake.channel.name)}.`);
+function noHandler(message: Message, intake: ContextEnvironment["intake"]): PosthornError {
+  const what =
+    message.type === ""
+      ? "Messages without a type have"
+      : `The type ${JSON.stringify(message.type)} version ${message.version} has`;
+  return new PosthornError(
+    "UNDECLARED_CONTRACT",
+    `${what} no handler in the group ${JSON.stringify(intake.group)} of ${JSON.stringify(intake.channel.name)}.`,
+  );
 }

@@ -1,7 +1,7 @@
 import type { SendOptions } from "./bus.ts";
 import { PosthornError } from "./errors.ts";
 import type { Headers } from "./message.ts";
-import { noHeaders, reservedHeaderPrefix } from "./message.ts";
+import { emptyHeaders, noHeaders, reservedHeaderPrefix } from "./message.ts";
 
 /** Carried by the envelope; as a header they would be somebody else's. */
 const envelopeHeaders = new Set(["traceparent", "tracestate", "baggage"]);
@@ -16,7 +16,7 @@ const controlCharacters = /[\u0000-\u001f\u007f]/;
  */
 export function userHeaders(given: SendOptions["headers"]): Headers {
   if (given === undefined) return noHeaders;
-  const headers: Record<string, string> = Object.create(null) as Record<string, string>;
+  const headers = emptyHeaders();
   for (const name of Object.keys(given)) {
     const value = given[name];
     if (value === undefined) continue;
@@ -37,12 +37,17 @@ export function visibleHeaders(headers: Headers): Record<string, string> {
 }
 
 function isReserved(name: string): boolean {
-  return name.length >= reservedHeaderPrefix.length && name.slice(0, reservedHeaderPrefix.length).toLowerCase() === reservedHeaderPrefix;
+  return (
+    name.length >= reservedHeaderPrefix.length &&
+    name.slice(0, reservedHeaderPrefix.length).toLowerCase() === reservedHeaderPrefix
+  );
 }
 
 function checkName(name: string): void {
   const refuse = (why: string): never => {
-    throw new PosthornError("INVALID_HEADER", `The header name ${JSON.stringify(name.slice(0, 80))} ${why}.`, { details: { name } });
+    throw new PosthornError("INVALID_HEADER", `The header name ${JSON.stringify(name.slice(0, 80))} ${why}.`, {
+      details: { name },
+    });
   };
   if (name === "") refuse("is empty");
   if (name === "__proto__") refuse("is no name for a header");
@@ -56,12 +61,18 @@ function checkName(name: string): void {
 function toText(name: string, value: unknown): string {
   if (typeof value === "string") {
     if (value.isWellFormed()) return value;
-    throw new PosthornError("INVALID_HEADER", `The header ${JSON.stringify(name)} is not well-formed Unicode.`, { details: { name } });
+    throw new PosthornError("INVALID_HEADER", `The header ${JSON.stringify(name)} is not well-formed Unicode.`, {
+      details: { name },
+    });
   }
   if (typeof value === "number" || typeof value === "boolean" || typeof value === "bigint") return String(value);
-  throw new PosthornError("INVALID_HEADER", `The header ${JSON.stringify(name)} is ${value === null ? "null" : `a ${typeof value}`}: give a string, number, boolean or bigint.`, {
-    details: { name },
-  });
+  throw new PosthornError(
+    "INVALID_HEADER",
+    `The header ${JSON.stringify(name)} is ${value === null ? "null" : `a ${typeof value}`}: give a string, number, boolean or bigint.`,
+    {
+      details: { name },
+    },
+  );
 }
 
 /** How many bytes a text takes in UTF-8. */

@@ -14,7 +14,10 @@ import { schemaViolation } from "./outgoing.ts";
  */
 export function readPayload(contract: AnyContract, message: Message): unknown {
   if (message.contentType !== "" && !contract.codec.accepts(message.contentType)) {
-    throw new PosthornError("DECODE_FAILED", `The content type ${JSON.stringify(message.contentType.slice(0, 100))} is not what ${JSON.stringify(contract.type)} is written in (${contract.codec.contentType}).`);
+    throw new PosthornError(
+      "DECODE_FAILED",
+      `The content type ${JSON.stringify(message.contentType.slice(0, 100))} is not what ${JSON.stringify(contract.type)} is written in (${contract.codec.contentType}).`,
+    );
   }
   const value = decode(contract, message);
   if (contract.schema === undefined) return value;
@@ -34,7 +37,11 @@ function decode(contract: AnyContract, message: Message): unknown {
     return contract.codec.decode(message.body);
   } catch (error) {
     if (isPosthornError(error, "DECODE_FAILED")) throw error;
-    throw new PosthornError("DECODE_FAILED", `The body (${message.body.byteLength} bytes) cannot be read by the codec of ${JSON.stringify(contract.type)}: ${messageOf(error)}`, { cause: error });
+    throw new PosthornError(
+      "DECODE_FAILED",
+      `The body (${message.body.byteLength} bytes) cannot be read by the codec of ${JSON.stringify(contract.type)}: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }
 

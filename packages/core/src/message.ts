@@ -49,6 +49,16 @@ export const reservedHeaderPrefix = "posthorn-";
 
 export const noHeaders: Headers = Object.freeze({});
 
+/** A copy without a prototype, so that no header's name means anything else. */
+export function copyHeaders(headers: Headers): Record<string, string> {
+  return Object.assign(emptyHeaders(), headers);
+}
+
+/** Headers to be filled, without a prototype. */
+export function emptyHeaders(): Record<string, string> {
+  return Object.create(null) as Record<string, string>;
+}
+
 /** The same message with some of its properties replaced. One literal: the result has the shape of every other message. */
 export function copyMessage(message: Message, changes: Partial<Message>): Message {
   return {

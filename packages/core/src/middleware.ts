@@ -13,18 +13,37 @@ export interface Middleware {
   publish?(message: Message, contract: AnyContract, next: () => Promise<void>): Promise<void>;
 }
 
-type Around<Args extends readonly unknown[]> = (...args: readonly [...Args, next: () => Promise<void>]) => Promise<void>;
+type Next = () => Promise<void>;
+
+/** Goes round something: given what it is about, and what is inside. */
+export type Around<Subject> = (subject: Subject, next: Next) => Promise<void>;
 
 /** One function out of many, the first outermost; `undefined` when there are none, so that the caller can leave the frames out. */
-export function compose<Args extends readonly unknown[]>(hooks: readonly Around<Args>[]): Around<Args> | undefined {
+export function compose<Subject>(hooks: readonly Around<Subject>[]): Around<Subject> | undefined {
   if (hooks.length === 0) return undefined;
-  return hooks.reduceRight<Around<Args>>(
-    (inner, outer) =>
-      (...args) => {
-        const given = args.slice(0, -1) as unknown as Args;
-        const innermost = args[args.length - 1] as () => Promise<void>;
-        return outer(...given, () => inner(...given, innermost));
-      },
-    (...args) => (args[args.length - 1] as () => Promise<void>)(),
-  );
+  return hooks.reduceRight((inner, outer) => (subject, next) => outer(subject, () => inner(subject, next)));
+}
+
+/** What goes round every attempt of a handler. */
+export type AroundHandling = Around<{ readonly message: Received<unknown>; readonly context: Context }>;
+
+/** What goes round every send and publish. */
+export type AroundPublish = Around<{ readonly message: Message; readonly contract: AnyContract }>;
+
+export function composeHandling(middleware: readonly Middleware[]): AroundHandling | undefined {
+  const hooks: AroundHandling[] = [];
+  for (const one of middleware) {
+    if (one.handle !== undefined)
+      hooks.push(({ message, context }, next) => one.handle?.(message, context, next) ?? next());
+  }
+  return compose(hooks);
+}
+
+export function composePublish(middleware: readonly Middleware[]): AroundPublish | undefined {
+  const hooks: AroundPublish[] = [];
+  for (const one of middleware) {
+    if (one.publish !== undefined)
+      hooks.push(({ message, contract }, next) => one.publish?.(message, contract, next) ?? next());
+  }
+  return compose(hooks);
 }

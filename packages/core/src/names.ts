@@ -19,7 +19,11 @@ export function checkName(what: "queue" | "topic" | "group" | "service", name: s
   const rule = reservedGroups.has(name)
     ? `"dlq" and "retry" are reserved`
     : `it must begin with a letter or digit and hold only letters, digits, "-" and "_", at most ${longestName}`;
-  throw new PosthornError("INVALID_NAME", `The ${what} name ${JSON.stringify(name)} cannot be carried by every broker: ${rule}.`, { details: { what, name } });
+  throw new PosthornError(
+    "INVALID_NAME",
+    `The ${what} name ${JSON.stringify(name)} cannot be carried by every broker: ${rule}.`,
+    { details: { what, name } },
+  );
 }
 
 /**

@@ -13,15 +13,61 @@ export interface MessageFacts {
 
 /** Everything that a bus tells of itself. For logs, counters and tests. */
 export type BusEvent =
-  | { readonly name: "message.sent"; readonly level: "debug"; readonly id: string; readonly type: string; readonly channel: ChannelInfo }
-  | { readonly name: "message.handled"; readonly level: "debug"; readonly message: MessageFacts; readonly durationMs: number }
+  | {
+      readonly name: "message.sent";
+      readonly level: "debug";
+      readonly id: string;
+      readonly type: string;
+      readonly channel: ChannelInfo;
+    }
+  | {
+      readonly name: "message.handled";
+      readonly level: "debug";
+      readonly message: MessageFacts;
+      readonly durationMs: number;
+    }
   | { readonly name: "message.ignored"; readonly level: "debug"; readonly message: MessageFacts }
-  | { readonly name: "message.discarded"; readonly level: "info"; readonly message: MessageFacts; readonly reason: string }
-  | { readonly name: "message.failed"; readonly level: "info"; readonly message: MessageFacts; readonly error: unknown; readonly retryInMs: number }
-  | { readonly name: "message.dead-lettered"; readonly level: "warn"; readonly message: MessageFacts; readonly reason: string; readonly error: unknown }
-  | { readonly name: "message.released"; readonly level: "info"; readonly message: MessageFacts; readonly reason: string }
-  | { readonly name: "message.dead-letter-failed"; readonly level: "error"; readonly message: MessageFacts; readonly error: unknown; readonly retryInMs: number }
-  | { readonly name: "publish.retried"; readonly level: "info"; readonly channel: string; readonly messages: number; readonly error: unknown; readonly retryInMs: number }
+  | {
+      readonly name: "message.discarded";
+      readonly level: "info";
+      readonly message: MessageFacts;
+      readonly reason: string;
+    }
+  | {
+      readonly name: "message.failed";
+      readonly level: "info";
+      readonly message: MessageFacts;
+      readonly error: unknown;
+      readonly retryInMs: number;
+    }
+  | {
+      readonly name: "message.dead-lettered";
+      readonly level: "warn";
+      readonly message: MessageFacts;
+      readonly reason: string;
+      readonly error: unknown;
+    }
+  | {
+      readonly name: "message.released";
+      readonly level: "info";
+      readonly message: MessageFacts;
+      readonly reason: string;
+    }
+  | {
+      readonly name: "message.dead-letter-failed";
+      readonly level: "error";
+      readonly message: MessageFacts;
+      readonly error: unknown;
+      readonly retryInMs: number;
+    }
+  | {
+      readonly name: "publish.retried";
+      readonly level: "info";
+      readonly channel: string;
+      readonly messages: number;
+      readonly error: unknown;
+      readonly retryInMs: number;
+    }
   | (TransportEvent & { readonly level: "info" | "warn" | "error" });
 
 /** Takes an event. What it throws is reported to the console and goes no further. */
@@ -37,7 +83,10 @@ export const observeOnConsole: Observe = (event) => {
 
 function describeEvent(event: BusEvent): string {
   if ("detail" in event) return event.detail;
-  const facts = "message" in event ? `${event.message.type} ${event.message.id} on ${event.message.channel.name} for ${event.message.group}, attempt ${event.message.attempt}` : "";
+  const facts =
+    "message" in event
+      ? `${event.message.type} ${event.message.id} on ${event.message.channel.name} for ${event.message.group}, attempt ${event.message.attempt}`
+      : "";
   const reason = "reason" in event ? ` ${event.reason}` : "";
   const error = "error" in event && event.error !== undefined ? `: ${messageOf(event.error)}` : "";
   return `${facts}${reason}${error}`;
@@ -53,3 +102,14 @@ export function guardObserver(observe: Observe): Observe {
     }
   };
 }
+
+/** How loud a transport's own events are. */
+export const transportLevels: Readonly<Record<TransportEvent["name"], "info" | "warn" | "error">> = {
+  "transport.connected": "info",
+  "transport.disconnected": "warn",
+  "transport.blocked": "warn",
+  "transport.unblocked": "info",
+  "transport.consumer-lost": "warn",
+  "transport.consumer-restored": "info",
+  "transport.failed": "error",
+};

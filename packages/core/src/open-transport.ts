@@ -19,14 +19,22 @@ export type TransportConfig = string | (Readonly<Record<string, unknown>> & { re
  *
  * @throws UNKNOWN_TRANSPORT, listing what is known; INVALID_OPTION from the adapter
  */
-export async function openTransport(config: TransportConfig, registry: TransportRegistry, environment?: Partial<TransportEnvironment>): Promise<Transport> {
+export async function openTransport(
+  config: TransportConfig,
+  registry: TransportRegistry,
+  environment?: Partial<TransportEnvironment>,
+): Promise<Transport> {
   const name = transportName(config);
   const load = entry(registry, name) ?? (name.endsWith("s") ? entry(registry, name.slice(0, -1)) : undefined);
   if (load === undefined) {
     const known = Object.keys(registry).join(", ") || "none";
-    throw new PosthornError("UNKNOWN_TRANSPORT", `No transport is registered for ${JSON.stringify(name)}. Registered: ${known}. Use one of them or add it to the registry of openTransport.`, {
-      details: { name, known: Object.keys(registry) },
-    });
+    throw new PosthornError(
+      "UNKNOWN_TRANSPORT",
+      `No transport is registered for ${JSON.stringify(name)}. Registered: ${known}. Use one of them or add it to the registry of openTransport.`,
+      {
+        details: { name, known: Object.keys(registry) },
+      },
+    );
   }
   const module = await load();
   return module.createTransport(config, environment);
@@ -39,10 +47,17 @@ function entry(registry: TransportRegistry, name: string): (() => Promise<Transp
 function transportName(config: TransportConfig): string {
   if (typeof config !== "string") {
     if (typeof config?.transport === "string") return config.transport;
-    throw new PosthornError("UNKNOWN_TRANSPORT", `A transport's configuration must be a URL or an object with a "transport" property.`);
+    throw new PosthornError(
+      "UNKNOWN_TRANSPORT",
+      `A transport's configuration must be a URL or an object with a "transport" property.`,
+    );
   }
   // Not the URL itself: it may hold a password.
   const scheme = /^([A-Za-z][A-Za-z0-9+.-]*):/.exec(config)?.[1];
-  if (scheme === undefined) throw new PosthornError("UNKNOWN_TRANSPORT", `A transport's URL must begin with a scheme, such as "memory:" or "amqp://".`);
+  if (scheme === undefined)
+    throw new PosthornError(
+      "UNKNOWN_TRANSPORT",
+      `A transport's URL must begin with a scheme, such as "memory:" or "amqp://".`,
+    );
   return scheme.toLowerCase();
 }

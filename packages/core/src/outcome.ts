@@ -22,7 +22,8 @@ export interface OutcomeOptions {
  */
 export function retryAfter(delay: number | string, options?: OutcomeOptions): Outcome {
   const delayMs = typeof delay === "number" ? delay : parseDelay(delay);
-  if (!(delayMs >= 0 && Number.isFinite(delayMs))) throw new RangeError(`retryAfter takes milliseconds or a text such as "30s", not ${JSON.stringify(delay)}.`);
+  if (!(delayMs >= 0 && Number.isFinite(delayMs)))
+    throw new RangeError(`retryAfter takes milliseconds or a text such as "30s", not ${JSON.stringify(delay)}.`);
   return make("retry", `to be tried again after ${delayMs} ms`, options, delayMs);
 }
 
@@ -52,7 +53,12 @@ function isOutcome(error: Error): error is Outcome {
   return brand in error;
 }
 
-function make(outcome: Outcome["outcome"], message: string, options: OutcomeOptions | undefined, delayMs?: number): Outcome {
+function make(
+  outcome: Outcome["outcome"],
+  message: string,
+  options: OutcomeOptions | undefined,
+  delayMs?: number,
+): Outcome {
   const error = options?.cause === undefined ? new Error(message) : new Error(message, { cause: options.cause });
   error.name = "Outcome";
   return Object.assign(error, { [brand]: true, outcome, ...(delayMs === undefined ? {} : { delayMs }) });

@@ -21,7 +21,13 @@ export interface OutgoingOptions {
  * @returns a promise only where the schema validates asynchronously
  * @throws SCHEMA_VIOLATION, ENCODE_FAILED, INVALID_HEADER, INVALID_OPTION, MESSAGE_TOO_LARGE, UNSUPPORTED_CAPABILITY
  */
-export function makeMessage(contract: AnyContract, data: unknown, send: SendOptions, cause: Message | undefined, options: OutgoingOptions): Message | Promise<Message> {
+export function makeMessage(
+  contract: AnyContract,
+  data: unknown,
+  send: SendOptions,
+  cause: Message | undefined,
+  options: OutgoingOptions,
+): Message | Promise<Message> {
   const result = contract.schema?.["~standard"].validate(data);
   if (result instanceof Promise) {
     return result.then((validated) => {
@@ -33,7 +39,13 @@ export function makeMessage(contract: AnyContract, data: unknown, send: SendOpti
   return encode(contract, data, send, cause, options);
 }
 
-function encode(contract: AnyContract, data: unknown, send: SendOptions, cause: Message | undefined, options: OutgoingOptions): Message {
+function encode(
+  contract: AnyContract,
+  data: unknown,
+  send: SendOptions,
+  cause: Message | undefined,
+  options: OutgoingOptions,
+): Message {
   const time = options.now();
   const id = send.id === undefined ? uuidv7(time) : checkText("id", send.id);
   const message: Message = {
@@ -44,7 +56,10 @@ function encode(contract: AnyContract, data: unknown, send: SendOptions, cause: 
     time,
     contentType: contract.codec.contentType,
     key: keyOf(contract, data, send),
-    correlationId: send.correlationId === undefined ? (cause?.correlationId ?? cause?.id ?? id) : checkText("correlationId", send.correlationId),
+    correlationId:
+      send.correlationId === undefined
+        ? (cause?.correlationId ?? cause?.id ?? id)
+        : checkText("correlationId", send.correlationId),
     causationId: send.causationId === undefined ? cause?.id : checkText("causationId", send.causationId),
     replyTo: undefined,
     notBefore: notBeforeOf(send, options),
@@ -72,7 +87,11 @@ function encodeBody(contract: AnyContract, data: unknown): Uint8Array {
     return contract.codec.encode(data);
   } catch (error) {
     if (isPosthornError(error)) throw error;
-    throw new PosthornError("ENCODE_FAILED", `The ${contract.kind} ${JSON.stringify(contract.type)} cannot be written by its codec: ${messageOf(error)}`, { cause: error });
+    throw new PosthornError(
+      "ENCODE_FAILED",
+      `The ${contract.kind} ${JSON.stringify(contract.type)} cannot be written by its codec: ${messageOf(error)}`,
+      { cause: error },
+    );
   }
 }
 
@@ -83,9 +102,17 @@ function checkValid(contract: AnyContract, result: SchemaResult<unknown>): void 
 
 /** The payload's issues, by path; never its values. */
 export function schemaViolation(contract: AnyContract, issues: readonly SchemaIssue[]): PosthornError {
-  return new PosthornError("SCHEMA_VIOLATION", `The ${contract.kind} ${JSON.stringify(contract.type)} does not match its schema: ${describeIssues(issues)}.`, {
-    details: { type: contract.type, version: contract.version, issues: issues.map((issue) => ({ path: pathOf(issue), message: issue.message })) },
-  });
+  return new PosthornError(
+    "SCHEMA_VIOLATION",
+    `The ${contract.kind} ${JSON.stringify(contract.type)} does not match its schema: ${describeIssues(issues)}.`,
+    {
+      details: {
+        type: contract.type,
+        version: contract.version,
+        issues: issues.map((issue) => ({ path: pathOf(issue), message: issue.message })),
+      },
+    },
+  );
 }
 
 const longestText = 255;
@@ -93,8 +120,19 @@ const longestText = 255;
 const controlCharacters = /[\u0000-\u001f\u007f]/;
 
 function checkText(name: string, text: string): string {
-  if (typeof text === "string" && text !== "" && text.length <= longestText && text.isWellFormed() && !controlCharacters.test(text)) return text;
-  throw new PosthornError("INVALID_OPTION", `The message's ${name} must be a text of 1 to ${longestText} characters without control characters.`, { details: { option: name } });
+  if (
+    typeof text === "string" &&
+    text !== "" &&
+    text.length <= longestText &&
+    text.isWellFormed() &&
+    !controlCharacters.test(text)
+  )
+    return text;
+  throw new PosthornError(
+    "INVALID_OPTION",
+    `The message's ${name} must be a text of 1 to ${longestText} characters without control characters.`,
+    { details: { option: name } },
+  );
 }
 
 function keyOf(contract: AnyContract, data: unknown, send: SendOptions): string | undefined {
@@ -106,7 +144,10 @@ function keyOf(contract: AnyContract, data: unknown, send: SendOptions): string 
 function notBeforeOf(send: SendOptions, options: OutgoingOptions): number | undefined {
   if (send.notBefore === undefined) return undefined;
   const time = send.notBefore.getTime();
-  if (Number.isNaN(time)) throw new PosthornError("INVALID_OPTION", "notBefore is an invalid Date.", { details: { option: "notBefore" } });
+  if (Number.isNaN(time))
+    throw new PosthornError("INVALID_OPTION", "notBefore is an invalid Date.", { details: { option: "notBefore" } });
   if (options.delayedDelivery) return time;
-  throw new PosthornError("UNSUPPORTED_CAPABILITY", "notBefore was given, and the transport cannot delay messages.", { details: { capability: "delayedDelivery" } });
+  throw new PosthornError("UNSUPPORTED_CAPABILITY", "notBefore was given, and the transport cannot delay messages.", {
+    details: { capability: "delayedDelivery" },
+  });
 }

@@ -13,7 +13,10 @@ export interface RetryPolicy {
 }
 
 /** Five attempts within about a second and a half: 100, 200, 400 and 800 ms apart, less up to half by chance. */
-export const defaultRetry: RetryPolicy = Object.freeze({ attempts: 5, backoff: Object.freeze({ initialMs: 100, maxMs: 10_000, factor: 2, jitter: 0.5 }) });
+export const defaultRetry: RetryPolicy = Object.freeze({
+  attempts: 5,
+  backoff: Object.freeze({ initialMs: 100, maxMs: 10_000, factor: 2, jitter: 0.5 }),
+});
 
 /** @throws INVALID_OPTION */
 export function checkRetry(policy: RetryPolicy): RetryPolicy {
@@ -21,10 +24,15 @@ export function checkRetry(policy: RetryPolicy): RetryPolicy {
   const fail = (what: string): never => {
     throw new PosthornError("INVALID_OPTION", `The retry policy's ${what}.`);
   };
-  if (!Number.isInteger(attempts) || attempts < 1) fail(`attempts must be a whole number from 1, not ${String(attempts)}`);
-  if (!(backoff.initialMs >= 0 && Number.isFinite(backoff.initialMs))) fail(`backoff.initialMs must be a number of milliseconds from 0, not ${String(backoff.initialMs)}`);
-  if (!(backoff.maxMs >= backoff.initialMs && Number.isFinite(backoff.maxMs))) fail(`backoff.maxMs must be a number of milliseconds from initialMs, not ${String(backoff.maxMs)}`);
-  if (backoff.factor !== undefined && !(backoff.factor >= 1)) fail(`backoff.factor must be at least 1, not ${String(backoff.factor)}`);
-  if (backoff.jitter !== undefined && !(backoff.jitter >= 0 && backoff.jitter <= 1)) fail(`backoff.jitter must lie between 0 and 1, not ${String(backoff.jitter)}`);
+  if (!Number.isInteger(attempts) || attempts < 1)
+    fail(`attempts must be a whole number from 1, not ${String(attempts)}`);
+  if (!(backoff.initialMs >= 0 && Number.isFinite(backoff.initialMs)))
+    fail(`backoff.initialMs must be a number of milliseconds from 0, not ${String(backoff.initialMs)}`);
+  if (!(backoff.maxMs >= backoff.initialMs && Number.isFinite(backoff.maxMs)))
+    fail(`backoff.maxMs must be a number of milliseconds from initialMs, not ${String(backoff.maxMs)}`);
+  if (backoff.factor !== undefined && !(backoff.factor >= 1))
+    fail(`backoff.factor must be at least 1, not ${String(backoff.factor)}`);
+  if (backoff.jitter !== undefined && !(backoff.jitter >= 0 && backoff.jitter <= 1))
+    fail(`backoff.jitter must lie between 0 and 1, not ${String(backoff.jitter)}`);
   return policy;
 }

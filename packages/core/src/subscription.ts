@@ -5,9 +5,9 @@ import type { Clock } from "./clock.ts";
 import { fromDeadLetter } from "./dead-letter.ts";
 import { createDeadline } from "./deadline.ts";
 import type { Intake } from "./declarations.ts";
-import { PosthornError } from "./errors.ts";
 import type { Handle } from "./handling.ts";
 import { createLimiter } from "./limiter.ts";
+import { checkConcurrency } from "./settings.ts";
 import type { Limiter } from "./limiter.ts";
 import type { Consumption, Delivery, Settlement, Transport, TransportAdmin } from "./transport.ts";
 
@@ -85,7 +85,10 @@ export class RunningSubscription implements Subscription {
         this.#pending.add(settle);
         handle(delivery).then(settle, () => settle("release"));
       });
-    this.#consumption = await this.#environment.transport.consume(this.#inlet, receive, { signal, maxInFlight: maxInFlightFor(this.limiter.limit) });
+    this.#consumption = await this.#environment.transport.consume(this.#inlet, receive, {
+      signal,
+      maxInFlight: maxInFlightFor(this.limiter.limit),
+    });
     if (this.limiter.paused) this.#consumption.pause();
   }
 
@@ -106,14 +109,10 @@ export class RunningSubscription implements Subscription {
   }
 
   depth(options?: WaitOptions): ReturnType<TransportAdmin["depth"]> {
-    return administer(this.#environment, "depth", options, (signal) => this.#environment.transport.admin.depth(this.#inlet, { signal }));
+    return administer(this.#environment, "depth", options, (signal) =>
+      this.#environment.transport.admin.depth(this.#inlet, { signal }),
+    );
   }
-}
-
-/** @throws INVALID_OPTION */
-export function checkConcurrency(value: number): number {
-  if (Number.isInteger(value) && value >= 1 && value <= 10_000) return value;
-  throw new PosthornError("INVALID_OPTION", `concurrency must be a whole number from 1 to 10,000, not ${String(value)}.`, { details: { option: "concurrency" } });
 }
 
 /** Enough to keep every handler busy while others settle, and to go on while some messages wait for their next attempt. */
@@ -127,14 +126,21 @@ function deadLetterChannel(address: DeadLetterAddress, environment: Subscription
   return {
     depth: (options) => administer(environment, "depth", options, (signal) => admin.depth(address, { signal })),
     browse: async (options) => {
-      const messages = await administer(environment, "browse", options, (signal) => admin.browse(address, { signal, limit: options?.limit ?? defaultBrowseLimit }));
+      const messages = await administer(environment, "browse", options, (signal) =>
+        admin.browse(address, { signal, limit: options?.limit ?? defaultBrowseLimit }),
+      );
       return messages.map((message) => fromDeadLetter(message, source));
     },
     purge: (options) => administer(environment, "purge", options, (signal) => admin.purge(address, { signal })),
   };
 }
 
-async function administer<Result>(environment: SubscriptionEnvironment, what: string, options: WaitOptions | undefined, work: (signal: AbortSignal) => Promise<Result>): Promise<Result> {
+async function administer<Result>(
+  environment: SubscriptionEnvironment,
+  what: string,
+  options: WaitOptions | undefined,
+  work: (signal: AbortSignal) => Promise<Result>,
+): Promise<Result> {
   environment.assertOpen();
   using deadline = createDeadline(environment.clock, options?.timeoutMs ?? defaultWaitMs, what, [options?.signal]);
   return await work(deadline.signal);

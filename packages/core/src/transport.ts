@@ -195,7 +195,10 @@ export interface TransportHealth {
 export interface TransportAdmin {
   depth(source: InletAddress | DeadLetterAddress, options: Abortable): Promise<Depth>;
   /** The oldest messages, up to `limit`, left where they are, and however often it is called. */
-  browse(source: InletAddress | DeadLetterAddress, options: Abortable & { readonly limit: number }): Promise<readonly Message[]>;
+  browse(
+    source: InletAddress | DeadLetterAddress,
+    options: Abortable & { readonly limit: number },
+  ): Promise<readonly Message[]>;
   /**
    * Removes everything that waits.
    *
@@ -226,10 +229,21 @@ export interface TransportEnvironment {
  *
  * @throws INVALID_OPTION naming the option; secrets never appear in it
  */
-export type CreateTransport = (config: string | Readonly<Record<string, unknown>>, environment?: Partial<TransportEnvironment>) => Transport;
+export type CreateTransport = (
+  config: string | Readonly<Record<string, unknown>>,
+  environment?: Partial<TransportEnvironment>,
+) => Transport;
 
 export { channelAddress, deadLetterAddress, inletAddress } from "./address.ts";
-export type { Address, ChannelAddress, ChannelInfo, DeadLetterAddress, InletAddress, ReplyAddress, Source } from "./address.ts";
+export type {
+  Address,
+  ChannelAddress,
+  ChannelInfo,
+  DeadLetterAddress,
+  InletAddress,
+  ReplyAddress,
+  Source,
+} from "./address.ts";
 export { backoffDelay } from "./backoff.ts";
 export type { Backoff } from "./backoff.ts";
 export type { Capabilities } from "./capabilities.ts";
@@ -240,7 +254,7 @@ export { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
 export { timeFromUuidv7, uuidv7 } from "./id.ts";
 export { messageBytes } from "./size.ts";
-export { copyMessage, noHeaders, reservedHeaderPrefix } from "./message.ts";
+export { copyHeaders, copyMessage, emptyHeaders, noHeaders, reservedHeaderPrefix } from "./message.ts";
 export type { Headers, Message } from "./message.ts";
 export { describeChange } from "./topology.ts";
 export type { Group, Topology, TopologyChange } from "./topology.ts";

@@ -22,7 +22,11 @@ export function createVirtualClock(start: number = Date.UTC(2026, 0, 1)): Virtua
   const next = (until: number): Waiting | undefined => {
     let first: Waiting | undefined;
     for (const timer of waiting) {
-      if (timer.due <= until && (first === undefined || timer.due < first.due || (timer.due === first.due && timer.order < first.order))) first = timer;
+      if (
+        timer.due <= until &&
+        (first === undefined || timer.due < first.due || (timer.due === first.due && timer.order < first.order))
+      )
+        first = timer;
     }
     return first;
   };

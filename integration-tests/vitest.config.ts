@@ -1,0 +1,14 @@
+import { defineConfig } from "vitest/config";
+
+export default defineConfig({
+  test: {
+    name: "integration",
+    root: import.meta.dirname,
+    include: ["**/*.test.ts"],
+    exclude: ["contract/**", "**/node_modules/**"],
+    testTimeout: 180_000,
+    hookTimeout: 600_000,
+    // Brokers and processes share two cores.
+    fileParallelism: false,
+  },
+});
