@@ -4,13 +4,13 @@ import { contractMaker } from "./contract.ts";
 import { checkName } from "./names.ts";
 
 /** Settings of a channel. They are part of what all services share: every service declares the same. */
-export interface ChannelOptions<Ordered extends boolean = boolean> {
+export interface ChannelOptions<Ordered extends boolean = false> {
   /** Messages of one key are handled one at a time, in the order in which they were published. Default false. */
   readonly ordered?: Ordered;
 }
 
 /** A point-to-point channel: each message goes to one consumer. It carries commands and documents. */
-export interface Queue<Ordered extends boolean = boolean> extends ChannelInfo {
+export interface Queue<Ordered extends boolean = false> extends ChannelInfo {
   readonly kind: "queue";
   /** Declares a message that asks the queue's owner to act. */
   readonly command: MakeContract<"command", "queue", Ordered>;
@@ -19,7 +19,7 @@ export interface Queue<Ordered extends boolean = boolean> extends ChannelInfo {
 }
 
 /** A publish-subscribe channel: each message goes to every group. It carries events and documents. */
-export interface Topic<Ordered extends boolean = boolean> extends ChannelInfo {
+export interface Topic<Ordered extends boolean = false> extends ChannelInfo {
   readonly kind: "topic";
   /** Declares a message that says that something happened. */
   readonly event: MakeContract<"event", "topic", Ordered>;

@@ -1,0 +1,400 @@
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import type { Bus, BusOptions } from "./bus.ts";
+import { queue, topic } from "./channel.ts";
+import { createBus } from "./create-bus.ts";
+import { PosthornError } from "./errors.ts";
+import { aMessage, createFakeTransport } from "./fake-transport.fixture.ts";
+import type { FakeTransport } from "./fake-transport.fixture.ts";
+import type { BusEvent } from "./observe.ts";
+import { deadLetter, discard, retryAfter } from "./outcome.ts";
+import { failed } from "./transport.ts";
+import type { VirtualClock } from "./virtual-clock.ts";
+import { createVirtualClock } from "./virtual-clock.ts";
+
+const orders = queue("orders");
+const PlaceOrder = orders.command("place-order", { schema: z.object({ sku: z.string() }) });
+const events = topic("order-events");
+const OrderPlaced = events.event("order-placed", { schema: z.object({ sku: z.string() }) });
+
+interface Setup {
+  readonly bus: Bus;
+  readonly transport: FakeTransport;
+  readonly clock: VirtualClock;
+  readonly seen: BusEvent[];
+}
+
+function setup(options: Partial<BusOptions> = {}): Setup {
+  const transport = createFakeTransport();
+  const clock = createVirtualClock();
+  const seen: BusEvent[] = [];
+  const bus = createBus({
+    service: "billing",
+    transport,
+    clock,
+    random: () => 0,
+    observe: (event) => void seen.push(event),
+    ...options,
+  });
+  return { bus, transport, clock, seen };
+}
+
+const deadLettersOf = (transport: FakeTransport): Record<string, unknown>[] =>
+  transport.batches
+    .flat()
+    .filter((outbound) => outbound.address.kind === "dead-letters")
+    .map(
+      (outbound) => JSON.parse(outbound.message.headers["posthorn-dead-letter"] ?? "null") as Record<string, unknown>,
+    );
+
+describe("outcomes", () => {
+  test("a handler that returns has handled its message", async () => {
+    const { bus, transport } = setup();
+    const handled: string[] = [];
+    bus.handle(PlaceOrder, (order) => void handled.push(order.data.sku));
+    await bus.start();
+    await expect(transport.deliver(aMessage())).resolves.toBe("accept");
+    expect(handled).toEqual(["a"]);
+  });
+
+  test("a handler that throws is tried again after the backoff, with the message as it was", async () => {
+    const { bus, transport, clock } = setup({ retry: { attempts: 3, backoff: { initialMs: 100, maxMs: 1_000 } } });
+    const seen: unknown[] = [];
+    bus.handle(PlaceOrder, (order, context) => {
+      seen.push([order.data.sku, { ...order.headers }, context.attempt, clock.now()]);
+      (order.data as { sku: string }).sku = "changed";
+      (order.headers as Record<string, string>)["x"] = "changed";
+      if (context.attempt < 3) throw new Error("not yet");
+    });
+    await bus.start();
+    const start = clock.now();
+    const settled = transport.deliver(aMessage({ headers: { x: "1" } }));
+    await clock.advance(300);
+    await expect(settled).resolves.toBe("accept");
+    expect(seen).toEqual([
+      ["a", { x: "1" }, 1, start],
+      ["a", { x: "1" }, 2, start + 100],
+      ["a", { x: "1" }, 3, start + 300],
+    ]);
+  });
+
+  test("after the last attempt the copy is dispatched, and only then the original accepted", async () => {
+    const { bus, transport, clock } = setup({ retry: { attempts: 2, backoff: { initialMs: 100, maxMs: 100 } } });
+    bus.handle(PlaceOrder, () => {
+      throw new TypeError("sku is wrong");
+    });
+    await bus.start();
+    let open: (() => void) | undefined;
+    transport.answer = (batch) =>
+      new Promise((resolve) => {
+        open = () => resolve(batch.map(() => ({ accepted: true })));
+      });
+    let settlement: string | undefined;
+    void transport.deliver(aMessage()).then((given) => (settlement = given));
+    await clock.advance(200);
+    expect(settlement).toBeUndefined();
+    open?.();
+    await clock.advance(0);
+    expect(settlement).toBe("accept");
+    expect(deadLettersOf(transport)).toMatchObject([
+      {
+        reason: "ATTEMPTS_EXHAUSTED",
+        error: "TypeError",
+        message: "sku is wrong",
+        attempts: 2,
+        channel: "orders",
+        group: "orders",
+        service: "billing",
+      },
+    ]);
+  });
+
+  test("a dead letter that is refused keeps its message and is tried again", async () => {
+    const { bus, transport, clock, seen } = setup();
+    bus.handle(PlaceOrder, () => {
+      throw deadLetter("no such customer");
+    });
+    await bus.start();
+    const healthy = transport.answer;
+    transport.answer = (batch) => Promise.resolve(batch.map(() => failed(new PosthornError("UNROUTABLE", "gone"))));
+    let settlement: string | undefined;
+    void transport.deliver(aMessage()).then((given) => (settlement = given));
+    await clock.advance(400);
+    expect(settlement).toBeUndefined();
+    expect(seen.filter((event) => event.name === "message.dead-letter-failed")).toHaveLength(1);
+    transport.answer = healthy;
+    await clock.advance(5_000);
+    expect(settlement).toBe("accept");
+    expect(deadLettersOf(transport).at(-1)).toMatchObject({
+      reason: "DEAD_LETTERED",
+      message: "no such customer",
+      attempts: 1,
+    });
+  });
+
+  test("discard forgets, retryAfter waits as long as it says, also when they are wrapped", async () => {
+    const { bus, transport, clock, seen } = setup();
+    const throws: Error[] = [
+      new Error("wrapped", { cause: retryAfter("30s") }),
+      new Error("wrapped", { cause: discard("stale") }),
+    ];
+    bus.handle(PlaceOrder, () => {
+      throw throws.shift() ?? new Error("called too often");
+    });
+    await bus.start();
+    const settled = transport.deliver(aMessage());
+    await clock.advance(29_000);
+    expect(throws).toHaveLength(1);
+    await clock.advance(1_000);
+    await expect(settled).resolves.toBe("accept");
+    expect(transport.batches).toEqual([]);
+    expect(seen.find((event) => event.name === "message.discarded")).toMatchObject({ reason: "stale" });
+  });
+
+  test.each([
+    ["an unknown type", { type: "cancel-order" }, "NO_HANDLER"],
+    ["an unknown version", { version: 2 }, "NO_HANDLER"],
+    ["no type", { type: "" }, "NO_HANDLER"],
+    ["a body that is not JSON", { body: new Uint8Array([0xff]) }, "UNDECODABLE"],
+    ["an empty body", { body: new Uint8Array() }, "UNDECODABLE"],
+    ["a foreign content type", { contentType: "application/xml" }, "UNDECODABLE"],
+    ["a payload against the schema", { body: new TextEncoder().encode("{}") }, "SCHEMA_VIOLATION"],
+  ])("%s goes to the dead letters at once", async (_what, changes, reason) => {
+    const { bus, transport } = setup();
+    let handled = 0;
+    bus.handle(PlaceOrder, () => handled++);
+    await bus.start();
+    await expect(transport.deliver(aMessage(changes))).resolves.toBe("accept");
+    expect(handled).toBe(0);
+    expect(deadLettersOf(transport)).toMatchObject([{ reason, attempts: 0 }]);
+  });
+
+  test("a topic's types to which the group has not subscribed are left out", async () => {
+    const { bus, transport, seen } = setup();
+    bus.subscribe(OrderPlaced, () => undefined);
+    await bus.start();
+    await expect(transport.deliver(aMessage({ type: "order-cancelled" }))).resolves.toBe("accept");
+    expect(transport.batches).toEqual([]);
+    expect(seen.map((event) => event.name)).toContain("message.ignored");
+  });
+});
+
+describe("concurrency", () => {
+  test("a message that waits for its next attempt leaves its place to others", async () => {
+    const { bus, transport, clock } = setup({ concurrency: 1 });
+    bus.handle(PlaceOrder, (order, context) => {
+      if (order.id === "poison" && context.attempt === 1) throw new Error("later");
+    });
+    await bus.start();
+    const poison = transport.deliver(aMessage({ id: "poison" }));
+    await clock.advance(1);
+    await expect(transport.deliver(aMessage({ id: "healthy" }))).resolves.toBe("accept");
+    await clock.advance(1_000);
+    await expect(poison).resolves.toBe("accept");
+  });
+});
+
+describe("flow", () => {
+  test("what a handler sends carries the flow's correlation id and the cause's id, with and without its context", async () => {
+    const { bus, transport } = setup();
+    bus.declare(OrderPlaced);
+    bus.handle(PlaceOrder, async (_order, context) => {
+      await context.publish(OrderPlaced, { sku: "by context" });
+      await bus.publish(OrderPlaced, { sku: "by the ambient flow" });
+    });
+    await bus.start();
+    await transport.deliver(aMessage({ id: "cause", correlationId: "flow", traceparent: "00-trace" }));
+    for (const { message } of transport.batches.flat()) {
+      expect(message).toMatchObject({ correlationId: "flow", causationId: "cause", traceparent: "00-trace" });
+    }
+    expect(transport.batches.flat()).toHaveLength(2);
+  });
+
+  test("a message of its own begins a flow", async () => {
+    const { bus, transport } = setup();
+    bus.declare(PlaceOrder);
+    await bus.start();
+    const sent = await bus.send(PlaceOrder, { sku: "a" });
+    expect(sent.correlationId).toBe(sent.id);
+    expect(transport.batches[0]?.[0]?.message).toMatchObject({
+      id: sent.id,
+      correlationId: sent.id,
+      causationId: undefined,
+      source: "billing",
+    });
+  });
+});
+
+describe("middleware", () => {
+  test("goes round handlers and publishes, the first added outermost", async () => {
+    const { bus, transport } = setup();
+    const steps: string[] = [];
+    for (const name of ["outer", "inner"]) {
+      bus.use({
+        async handle(_message, _context, next) {
+          steps.push(`${name} before`);
+          await next();
+          steps.push(`${name} after`);
+        },
+        async publish(message, _contract, next) {
+          steps.push(`${name} publishes ${message.type}`);
+          await next();
+        },
+      });
+    }
+    bus.declare(OrderPlaced);
+    bus.handle(PlaceOrder, (_order, context) => context.publish(OrderPlaced, { sku: "a" }));
+    await bus.start();
+    await transport.deliver(aMessage());
+    expect(steps).toEqual([
+      "outer before",
+      "inner before",
+      "outer publishes order-placed",
+      "inner publishes order-placed",
+      "inner after",
+      "outer after",
+    ]);
+  });
+});
+
+describe("what is refused", () => {
+  test("before start: sending; after start: declaring; after close: everything", async () => {
+    const { bus } = setup();
+    bus.declare(PlaceOrder);
+    await expect(bus.send(PlaceOrder, { sku: "a" })).rejects.toMatchObject({ code: "NOT_STARTED" });
+    await bus.start();
+    expect(() => bus.handle(PlaceOrder, () => undefined)).toThrow(
+      expect.objectContaining({ code: "INVALID_DECLARATION" }),
+    );
+    await bus.close();
+    await bus.close();
+    await expect(bus.send(PlaceOrder, { sku: "a" })).rejects.toMatchObject({ code: "CLOSED" });
+    await expect(bus.start()).rejects.toMatchObject({ code: "CLOSED" });
+  });
+
+  test("a contract that nobody declared", async () => {
+    const { bus } = setup();
+    await bus.start();
+    await expect(bus.publish(OrderPlaced, { sku: "a" })).rejects.toMatchObject({ code: "UNDECLARED_CONTRACT" });
+  });
+
+  test("a payload against its schema, by path and without its values", async () => {
+    const { bus, transport } = setup();
+    bus.declare(PlaceOrder);
+    await bus.start();
+    const sent = bus.send(PlaceOrder, { sku: 42_424_242 } as never);
+    await expect(sent).rejects.toMatchObject({ code: "SCHEMA_VIOLATION", details: { issues: [{ path: "sku" }] } });
+    await expect(sent).rejects.not.toThrow(/42424242/);
+    expect(transport.batches).toEqual([]);
+  });
+
+  test("a message over the limit, in bytes and with its headers", async () => {
+    const { bus } = setup({ maxMessageBytes: 200 });
+    bus.declare(PlaceOrder);
+    await bus.start();
+    await expect(bus.send(PlaceOrder, { sku: "é".repeat(100) })).rejects.toMatchObject({ code: "MESSAGE_TOO_LARGE" });
+    await expect(bus.send(PlaceOrder, { sku: "a" }, { headers: { h: "v".repeat(200) } })).rejects.toMatchObject({
+      code: "MESSAGE_TOO_LARGE",
+    });
+  });
+
+  test("an ordered channel and a delay, where the transport has neither", async () => {
+    const ordered = setup();
+    ordered.bus.declare(
+      queue("ledger", { ordered: true }).command("book", { schema: z.string(), key: (text) => text }),
+    );
+    await expect(ordered.bus.start()).rejects.toMatchObject({ code: "UNSUPPORTED_CAPABILITY" });
+    const { bus } = setup();
+    bus.declare(PlaceOrder);
+    await bus.start();
+    await expect(bus.send(PlaceOrder, { sku: "a" }, { notBefore: new Date() })).rejects.toMatchObject({
+      code: "UNSUPPORTED_CAPABILITY",
+    });
+  });
+
+  test.each([
+    ["two handlers for one type", (bus: Bus) => [bus.handle(PlaceOrder, () => 1), bus.handle(PlaceOrder, () => 2)]],
+    [
+      "a channel of two kinds",
+      (bus: Bus) => bus.declare(PlaceOrder, topic("orders").event("x", { schema: z.string() })),
+    ],
+    [
+      "two concurrencies for one channel",
+      (bus: Bus) => [
+        bus.handle(PlaceOrder, () => 1, { concurrency: 1 }),
+        bus.handle(orders.command("cancel", { schema: z.string() }), () => 1, { concurrency: 2 }),
+      ],
+    ],
+  ])("%s", (_what, declare) => {
+    const { bus } = setup();
+    expect(() => declare(bus)).toThrow(expect.objectContaining({ code: "INVALID_DECLARATION" }));
+  });
+
+  test.each([
+    ["concurrency", { concurrency: 0 }],
+    ["maxMessageBytes", { maxMessageBytes: -1 }],
+    ["attempts", { retry: { attempts: 0, backoff: { initialMs: 1, maxMs: 1 } } }],
+  ])("an option out of range: %s", (name, options) => {
+    expect(() => setup(options)).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION", message: expect.stringContaining(name) as string }),
+    );
+  });
+});
+
+describe("closing", () => {
+  test("waits for the handlers that run, whose signal stays quiet", async () => {
+    const { bus, transport, clock } = setup();
+    let finish: (() => void) | undefined;
+    let signal: AbortSignal | undefined;
+    bus.handle(PlaceOrder, (_order, context) => {
+      ({ signal } = context);
+      return new Promise<void>((resolve) => (finish = resolve));
+    });
+    await bus.start();
+    const settled = transport.deliver(aMessage());
+    await clock.advance(0);
+    const closed = bus.close({ timeoutMs: 1_000 });
+    await clock.advance(500);
+    expect(signal?.aborted).toBe(false);
+    expect(transport.calls).not.toContain("close");
+    finish?.();
+    await closed;
+    await expect(settled).resolves.toBe("accept");
+    expect(transport.calls.at(-1)).toBe("close");
+    expect(clock.pending).toBe(0);
+  });
+
+  test("after the deadline the signal fires, and what is left is released without a failure", async () => {
+    const { bus, transport, clock, seen } = setup();
+    let signal: AbortSignal | undefined;
+    bus.handle(PlaceOrder, (_order, context) => {
+      ({ signal } = context);
+      return new Promise<void>((_resolve, reject) =>
+        context.signal.addEventListener("abort", () => reject(new Error("told to stop"))),
+      );
+    });
+    await bus.start();
+    const settled = transport.deliver(aMessage());
+    await clock.advance(0);
+    const closed = bus.close({ timeoutMs: 1_000 });
+    await clock.advance(1_000);
+    await closed;
+    expect(signal?.aborted).toBe(true);
+    await expect(settled).resolves.toBe("release");
+    expect(transport.batches).toEqual([]);
+    expect(seen.map((event) => event.name)).not.toContain("message.failed");
+  });
+
+  test("what waits for its next attempt, or for a place, is released at once", async () => {
+    const { bus, transport, clock } = setup({ concurrency: 1 });
+    bus.handle(PlaceOrder, () => {
+      throw retryAfter("1h");
+    });
+    await bus.start();
+    const waiting = transport.deliver(aMessage());
+    await clock.advance(1);
+    bus.close().catch(() => undefined);
+    await expect(waiting).resolves.toBe("release");
+    await expect(transport.deliver(aMessage())).resolves.toBe("release");
+  });
+});

@@ -1,0 +1,94 @@
+import type { Source } from "./address.ts";
+import { noHeaders } from "./message.ts";
+import type { Message } from "./message.ts";
+import type { Delivery, Outbound, Receipt, Receive, Settlement, Transport } from "./transport.ts";
+import { accepted } from "./transport.ts";
+
+/** A transport whose every answer a test gives by hand. */
+export interface FakeTransport extends Transport {
+  /** Every batch that was dispatched. */
+  readonly batches: (readonly Outbound[])[];
+  /** Answers the dispatches; default: everything is accepted at once. */
+  answer: (batch: readonly Outbound[], signal: AbortSignal) => Promise<readonly Receipt[]>;
+  /** Delivers to the consumer of a source. */
+  deliver(message: Message, delivery?: Partial<Delivery>): Promise<Settlement>;
+  readonly calls: string[];
+}
+
+export function createFakeTransport(): FakeTransport {
+  const receivers = new Map<string, Receive>();
+  const never = new AbortController().signal;
+  const refuse = (): Promise<never> => Promise.reject(new Error("not part of this fake"));
+  const fake: FakeTransport = {
+    specVersion: 1,
+    system: "fake",
+    capabilities: {
+      maxMessageBytes: 1_048_576,
+      durable: false,
+      settlement: "message",
+      delayedDelivery: false,
+      ordering: false,
+      replies: false,
+    },
+    admin: { depth: refuse, browse: refuse, purge: refuse },
+    batches: [],
+    calls: [],
+    answer: (batch) => Promise.resolve(batch.map(() => accepted)),
+    async connect() {
+      fake.calls.push("connect");
+    },
+    async provision(_topology, mode) {
+      fake.calls.push(`provision ${mode}`);
+      return [];
+    },
+    dispatch(batch, { signal }) {
+      fake.batches.push([...batch]);
+      return fake.answer(batch, signal);
+    },
+    async consume(source: Source, receive) {
+      fake.calls.push(`consume ${source.id}`);
+      receivers.set(source.id, receive);
+      return {
+        pause: () => fake.calls.push("pause"),
+        resume: () => fake.calls.push("resume"),
+        resize: (maxInFlight) => fake.calls.push(`resize ${maxInFlight}`),
+        stop: async () => void fake.calls.push("stop"),
+      };
+    },
+    health: () => ({ status: "connected" }),
+    async close() {
+      fake.calls.push("close");
+    },
+    deliver(message, delivery) {
+      const [receive] = receivers.values();
+      if (receive === undefined) throw new Error("nobody consumes");
+      return receive({ message, deliveryCount: undefined, defect: undefined, lost: never, ...delivery });
+    },
+  };
+  return fake;
+}
+
+/** A message as a transport would deliver it. */
+export function aMessage(changes: Partial<Message> = {}): Message {
+  return {
+    id: "message-1",
+    type: "place-order",
+    version: 1,
+    source: "shop",
+    time: 1_767_225_600_000,
+    contentType: "application/json",
+    key: undefined,
+    correlationId: "flow-1",
+    causationId: undefined,
+    replyTo: undefined,
+    notBefore: undefined,
+    expiresAt: undefined,
+    attempt: 1,
+    traceparent: undefined,
+    tracestate: undefined,
+    baggage: undefined,
+    headers: noHeaders,
+    body: new TextEncoder().encode('{"sku":"a"}'),
+    ...changes,
+  };
+}
