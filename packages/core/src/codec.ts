@@ -15,8 +15,9 @@ export interface Codec {
 const encoder = new TextEncoder();
 const decoder = new TextDecoder("utf-8", { fatal: true, ignoreBOM: false });
 
-const jsonType = /^\s*(?:[^\s/;]+\/(?:[^\s;]+\+)?json)\s*(?:;(.*))?$/i;
-const foreignCharset = /charset\s*=\s*"?(?!utf-?8\b)/i;
+const jsonType = /^\s*[^\s/;]+\/(?:[^\s;]+\+)?json\s*(?:;|$)/i;
+const charset = /;\s*charset\s*=\s*"?([^";\s]*)/i;
+const utf8 = /^(?:utf-?8|us-ascii)$/i;
 
 /**
  * JSON in UTF-8, refusing what JSON would silently change: NaN and infinities, bigint, Date, Map, Set, functions, symbols,
@@ -26,8 +27,8 @@ const foreignCharset = /charset\s*=\s*"?(?!utf-?8\b)/i;
 export const json: Codec = {
   contentType: "application/json",
   accepts(contentType) {
-    const match = jsonType.exec(contentType);
-    return match !== null && !foreignCharset.test(match[1] ?? "");
+    if (contentType === json.contentType) return true;
+    return jsonType.test(contentType) && utf8.test(charset.exec(contentType)?.[1] ?? "utf-8");
   },
   encode(value) {
     let text: string | undefined;
