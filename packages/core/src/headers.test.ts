@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { userHeaders, utf8Length, visibleHeaders } from "./headers.ts";
 import { emptyHeaders } from "./message.ts";
