@@ -8,8 +8,12 @@ import { PosthornError } from "./errors.ts";
 import type { Headers, Message } from "./message.ts";
 import { copyHeaders } from "./message.ts";
 
-/** The media type of a CloudEvent in structured JSON mode. */
-export const structuredContentType = "application/cloudevents+json";
+const structuredType = /^\s*application\/cloudevents\+json\s*(?:;|$)/i;
+
+/** Whether a body of this media type is a CloudEvent in structured JSON mode. */
+export function isStructured(contentType: string): boolean {
+  return structuredType.test(contentType);
+}
 
 /** Largest version or attempt number that is believed. */
 const highestNumber = 1_000_000_000;

@@ -242,6 +242,7 @@ class TransportBus implements Bus {
         settings,
         intake,
         limiter: subscription.limiter,
+        prefetch: subscription.prefetch,
         dispatcher: this.#dispatcher,
         send,
         around,

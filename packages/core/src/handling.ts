@@ -8,7 +8,7 @@ import type { Context, Received } from "./bus.ts";
 import { sleep } from "./clock.ts";
 import type { ContextEnvironment } from "./context.ts";
 import { HandlingContext } from "./context.ts";
-import { messageFromStructured, structuredContentType } from "./cloudevents.ts";
+import { isStructured, messageFromStructured } from "./cloudevents.ts";
 import type { DeadLetterReason } from "./dead-letter.ts";
 import { toDeadLetter } from "./dead-letter.ts";
 import type { Registration } from "./declarations.ts";
@@ -21,6 +21,7 @@ import type { Message } from "./message.ts";
 import type { AroundHandling } from "./middleware.ts";
 import type { MessageFacts } from "./observe.ts";
 import { outcomeOf } from "./outcome.ts";
+import type { Prefetch } from "./prefetch.ts";
 import type { Settings } from "./settings.ts";
 import type { Delivery, Settlement } from "./transport.ts";
 
@@ -31,6 +32,7 @@ const deadLetterBackoff: Backoff = { initialMs: 500, maxMs: 30_000 };
 export interface HandlingEnvironment extends ContextEnvironment {
   readonly settings: Settings;
   readonly limiter: Limiter;
+  readonly prefetch: Prefetch;
   readonly dispatcher: Dispatcher;
   readonly around: AroundHandling | undefined;
   /** Fires when the bus begins to close: waits end, what runs may finish. */
@@ -47,7 +49,7 @@ interface Failure {
 export type Handle = (delivery: Delivery) => Promise<Settlement>;
 
 export function createHandling(environment: HandlingEnvironment): Handle {
-  const { settings, intake, limiter, dispatcher, around, closing, stopped } = environment;
+  const { settings, intake, limiter, prefetch, dispatcher, around, closing, stopped } = environment;
   const { clock, observe, random } = settings;
   const deadLetters: DeadLetterAddress = deadLetterAddress(intake.channel, intake.group);
 
@@ -67,12 +69,15 @@ export function createHandling(environment: HandlingEnvironment): Handle {
   /** Waits, unless the bus closes or the lease is lost: then false. */
   const pause = async (delivery: Delivery, delayMs: number): Promise<boolean> => {
     const signal = AbortSignal.any([closing, delivery.lost]);
+    prefetch.waits(1);
     try {
       await sleep(clock, delayMs, signal);
       return true;
     } catch (error) {
       if (signal.aborted) return false;
       throw error;
+    } finally {
+      prefetch.waits(-1);
     }
   };
 
@@ -161,7 +166,7 @@ export function createHandling(environment: HandlingEnvironment): Handle {
         0,
         arrivedAt,
       );
-    if (message.contentType.startsWith(structuredContentType)) {
+    if (isStructured(message.contentType)) {
       try {
         message = messageFromStructured(message);
       } catch (error) {
@@ -191,6 +196,7 @@ export function createHandling(environment: HandlingEnvironment): Handle {
       const failure = await attemptOnce(delivery, message, registration, attempt);
       limiter.release();
       const now = clock.now();
+      prefetch.handled(now - startedAt);
       if (failure === undefined) {
         observe({
           name: "message.handled",

@@ -9,6 +9,8 @@ import type { Handle } from "./handling.ts";
 import { createLimiter } from "./limiter.ts";
 import { checkConcurrency } from "./settings.ts";
 import type { Limiter } from "./limiter.ts";
+import type { Prefetch } from "./prefetch.ts";
+import { createPrefetch } from "./prefetch.ts";
 import type { Consumption, Delivery, Settlement, Transport, TransportAdmin } from "./transport.ts";
 
 const defaultWaitMs = 30_000;
@@ -26,6 +28,7 @@ export interface SubscriptionEnvironment {
 export class RunningSubscription implements Subscription {
   readonly intake: Intake;
   readonly limiter: Limiter;
+  readonly prefetch: Prefetch;
   readonly deadLetters: DeadLetterChannel;
   readonly #environment: SubscriptionEnvironment;
   readonly #inlet: InletAddress;
@@ -37,6 +40,7 @@ export class RunningSubscription implements Subscription {
   constructor(intake: Intake, concurrency: number, environment: SubscriptionEnvironment) {
     this.intake = intake;
     this.limiter = createLimiter(concurrency);
+    this.prefetch = createPrefetch(concurrency, environment.clock, (size) => this.#consumption?.resize(size));
     this.#environment = environment;
     this.#inlet = inletAddress(intake.channel, intake.group);
     this.deadLetters = deadLetterChannel(deadLetterAddress(intake.channel, intake.group), environment);
@@ -57,7 +61,7 @@ export class RunningSubscription implements Subscription {
   set concurrency(value: number) {
     checkConcurrency(value);
     this.limiter.limit = value;
-    this.#consumption?.resize(maxInFlightFor(value));
+    this.prefetch.concurrency = value;
   }
 
   get paused(): boolean {
@@ -87,13 +91,14 @@ export class RunningSubscription implements Subscription {
       });
     this.#consumption = await this.#environment.transport.consume(this.#inlet, receive, {
       signal,
-      maxInFlight: maxInFlightFor(this.limiter.limit),
+      maxInFlight: this.prefetch.size,
     });
     if (this.limiter.paused) this.#consumption.pause();
   }
 
   stop(): Promise<void> {
     this.limiter.close();
+    this.prefetch.stop();
     this.#stopping ??= this.#consumption?.stop() ?? Promise.resolve();
     return this.#stopping;
   }
@@ -113,11 +118,6 @@ export class RunningSubscription implements Subscription {
       this.#environment.transport.admin.depth(this.#inlet, { signal }),
     );
   }
-}
-
-/** Enough to keep every handler busy while others settle, and to go on while some messages wait for their next attempt. */
-function maxInFlightFor(concurrency: number): number {
-  return concurrency * 2 + 8;
 }
 
 function deadLetterChannel(address: DeadLetterAddress, environment: SubscriptionEnvironment): DeadLetterChannel {
