@@ -1,0 +1,136 @@
+/** The broker's end of one client's connection. */
+import type { Depth, Settlement, Topology, TopologyChange } from "@posthorn/core/transport";
+import type { Catalog, Destination } from "./catalog.ts";
+import type { Faults } from "./faults.ts";
+import type { BrokerSource, Lease, Member, Membership, Packet, Refusal, StoredRecord } from "./source.ts";
+
+export interface Posting {
+  readonly destination: Destination;
+  readonly packet: Packet;
+}
+
+/** What the broker says to a batch: for each message why it was refused, if it was; or nothing at all. */
+export type Answer = readonly (Refusal | undefined)[] | "silence";
+
+/** What the broker tells a client unasked. */
+export interface SessionEvents {
+  onClosed(reason: string): void;
+  onBlocked(blocked: boolean): void;
+}
+
+export interface Session {
+  readonly open: boolean;
+  /** Why it is not open. */
+  readonly closeReason: string;
+  readonly blocked: boolean;
+  provision(topology: Topology, create: boolean): readonly TopologyChange[];
+  publish(batch: readonly Posting[]): Answer;
+  /** `undefined` where there is no such source. */
+  join(source: string, member: Member): Membership | undefined;
+  settle(lease: Lease, settlement: Settlement): void;
+  depth(source: string): Depth | undefined;
+  browse(source: string, limit: number): readonly StoredRecord[] | undefined;
+  purge(source: string): number | undefined;
+  /** By the client: in good order, it is not told. */
+  close(): void;
+  /** By the broker: the client is told. */
+  cut(reason: string): void;
+}
+
+/** What a session needs of its broker. */
+export interface SessionHost {
+  readonly catalog: Catalog;
+  readonly faults: Faults;
+  readonly blocked: boolean;
+  record(packet: Packet): StoredRecord;
+  onEnded(session: Session): void;
+}
+
+export function createSession(host: SessionHost, events: SessionEvents): Session {
+  const { catalog, faults } = host;
+  const memberships = new Set<Membership>();
+  let open = true;
+  let closeReason = "";
+
+  function end(reason: string): void {
+    open = false;
+    closeReason = reason;
+    host.onEnded(session);
+    for (const membership of memberships) membership.leave();
+    memberships.clear();
+  }
+
+  function cut(reason: string): void {
+    if (!open) return;
+    end(reason);
+    events.onClosed(reason);
+  }
+
+  const store = (posting: Posting): Refusal | undefined =>
+    catalog.store(posting.destination, host.record(posting.packet));
+
+  function publish(batch: readonly Posting[]): Answer {
+    if (faults.happens("cut")) {
+      const landed = faults.pick(batch.length + 1);
+      for (const posting of batch.slice(0, landed)) store(posting);
+      cut("a fault cut the connection while a batch was on its way");
+      return "silence";
+    }
+    const answer = batch.map(store);
+    return faults.happens("dropConfirm") ? "silence" : answer;
+  }
+
+  function settle(lease: Lease, settlement: Settlement): void {
+    if (!open) return;
+    if (faults.happens("cut")) {
+      if (faults.pick(2) === 1) lease.settle(settlement, false);
+      cut("a fault cut the connection while a settlement was on its way");
+      return;
+    }
+    lease.settle(settlement, faults.happens("dropSettlement"));
+  }
+
+  function join(name: string, member: Member): Membership | undefined {
+    const membership = catalog.source(name)?.join(member);
+    if (membership === undefined) return undefined;
+    memberships.add(membership);
+    return {
+      get active() {
+        return membership.active;
+      },
+      take: () => membership.take(),
+      heartbeat: (leases) => membership.heartbeat(leases),
+      drain: () => membership.drain(),
+      leave() {
+        memberships.delete(membership);
+        membership.leave();
+      },
+    };
+  }
+
+  const source = (name: string): BrokerSource | undefined => catalog.source(name);
+
+  const session: Session = {
+    get open() {
+      return open;
+    },
+    get closeReason() {
+      return closeReason;
+    },
+    get blocked() {
+      return host.blocked;
+    },
+    provision: (topology, create) => catalog.provision(topology, create),
+    publish,
+    join,
+    settle,
+    depth: (name) => source(name)?.depth(),
+    browse: (name, limit) => source(name)?.browse(limit),
+    purge: (name) => source(name)?.purge(),
+    close() {
+      if (open) end("the client closed it");
+    },
+    cut,
+  };
+  return session;
+}

@@ -1,0 +1,180 @@
+/**
+ * Publishing. Each exchange has a confirm channel of its own, opened when it is first needed: what is published to a
+ * missing exchange closes the channel, and must take no other message with it. Whatever goes to a queue shares the
+ * channel of the default exchange, which always exists.
+ */
+import type { Abortable, Message, Outbound, Receipt } from "@posthorn/core/transport";
+import { accepted } from "@posthorn/core/transport";
+import type { ConfirmChannel, Options } from "amqplib";
+import type { Notice } from "./abort.ts";
+import { abortable, abortedError, createNotice } from "./abort.ts";
+import type { Batch, Confirms } from "./confirms.ts";
+import { createConfirms } from "./confirms.ts";
+import type { Connection, Link } from "./connection.ts";
+import { quiet } from "./connection.ts";
+import type { Settings } from "./options.ts";
+import type { Route } from "./names.ts";
+import { routeOf } from "./names.ts";
+import * as receipts from "./receipts.ts";
+import type { WireProperties } from "./wire.ts";
+import { encodeMessage, headerProblem, wireHeaders } from "./wire.ts";
+
+export interface Publisher {
+  dispatch(batch: readonly Outbound[], options: Abortable): Promise<readonly Receipt[]>;
+}
+
+export interface PublisherOptions {
+  readonly link: Link;
+  readonly settings: Settings;
+  /** A queue or exchange turned out to be missing. */
+  readonly onMissing: (kind: "queue" | "exchange", name: string) => void;
+}
+
+/** An open confirm channel. */
+interface Lane {
+  readonly channel: ConfirmChannel;
+  readonly confirms: Confirms;
+  readonly changed: Notice;
+  closed: boolean;
+  /** amqplib buffers without bound; it only says that it would rather not. */
+  full: boolean;
+}
+
+export function createPublisher(options: PublisherOptions): Publisher {
+  const { link, settings } = options;
+  const lanes = new Map<string, Lane>();
+  const openings = new Map<string, Promise<Lane>>();
+
+  /** The exchange's channel, as soon as the broker takes messages. */
+  const laneFor = async (exchange: string, signal: AbortSignal): Promise<Lane> => {
+    for (;;) {
+      const connection = await link.ready(signal, true);
+      const lane = lanes.get(exchange) ?? (await abortable(opened(connection, exchange), signal));
+      if (lane === undefined) await abortable(connection.gone, signal);
+      else if (!lane.closed) return lane;
+    }
+  };
+
+  /** Resolves with `undefined` when the connection is of no use: a channel does not fail to open otherwise. */
+  const opened = (connection: Connection, exchange: string): Promise<Lane | undefined> => {
+    let opening = openings.get(exchange);
+    if (opening === undefined) {
+      opening = openLane(connection, exchange).finally(() => openings.delete(exchange));
+      openings.set(exchange, opening);
+    }
+    return opening.catch(() => undefined);
+  };
+
+  const openLane = async (connection: Connection, exchange: string): Promise<Lane> => {
+    const channel = await connection.model.createConfirmChannel();
+    const lane: Lane = { channel, confirms: createConfirms(), changed: createNotice(), closed: false, full: false };
+    let lastError: unknown;
+    quiet(channel);
+    channel.on("error", (error) => {
+      lastError = error;
+    });
+    channel.on("ack", ({ deliveryTag, multiple }) => lane.confirms.settle(deliveryTag, multiple, accepted));
+    channel.on("nack", ({ deliveryTag, multiple }) => lane.confirms.settle(deliveryTag, multiple, receipts.rejected()));
+    channel.on("return", ({ fields, properties }) => {
+      const id: unknown = properties.messageId ?? properties.headers?.[wireHeaders.id];
+      lane.confirms.returned(String(id), fields.routingKey, receipts.noSuchQueue(fields.routingKey));
+      options.onMissing("queue", fields.routingKey);
+    });
+    channel.on("drain", () => {
+      lane.full = false;
+      lane.changed.notify();
+    });
+    channel.on("close", () => {
+      lane.closed = true;
+      if (lanes.get(exchange) === lane) lanes.delete(exchange);
+      lane.confirms.fail(receipts.forClosedChannel(lastError, exchange, lane.confirms.confirmedAny));
+      lane.changed.notify();
+      if (receipts.isMissingExchange(lastError)) options.onMissing("exchange", exchange);
+    });
+    if (connection.closed) throw new Error("The connection was closed.");
+    lanes.set(exchange, lane);
+    return lane;
+  };
+
+  /** Resolves when the channel takes more, or never will. */
+  const writable = async (lane: Lane, signal: AbortSignal): Promise<void> => {
+    while (!lane.closed) {
+      if (!lane.full && link.blocked === undefined) return;
+      await (lane.full ? abortable(lane.changed.next, signal) : Promise.race([link.ready(signal, true), abortable(lane.changed.next, signal)]));
+    }
+  };
+
+  /** Ends early when the channel closes. */
+  const publishAll = async (lane: Lane, route: Route, batch: Batch, signal: AbortSignal): Promise<void> => {
+    const { messages } = batch;
+    for (; batch.tried < messages.length; batch.tried++) {
+      if (lane.full || link.blocked !== undefined) await writable(lane, signal);
+      if (lane.closed) return;
+      const message = messages[batch.tried];
+      if (message !== undefined) publish(lane, route, batch, message);
+    }
+  };
+
+  const publish = (lane: Lane, route: Route, batch: Batch, message: Message): void => {
+    const { body } = message;
+    const properties = encodeMessage(message, route.mandatory, settings.cloudEvents);
+    const refusal = refusalOf(message, properties);
+    if (refusal !== undefined) {
+      batch.receipts[batch.tried] = refusal;
+      return;
+    }
+    const content = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
+    try {
+      lane.full = !lane.channel.publish(route.exchange, route.routingKey ?? message.type, content, properties as Options.Publish);
+      lane.confirms.published(batch, batch.tried);
+    } catch (error) {
+      // amqplib encodes before it writes: nothing of the message has left.
+      batch.receipts[batch.tried] = receipts.notEncodable(message, error);
+    }
+  };
+
+  const refusalOf = (message: Message, properties: WireProperties): Receipt | undefined => {
+    // The broker would close the channel, and take the messages of others with it.
+    if (message.body.byteLength > settings.maxMessageBytes) return receipts.tooLarge(message, settings.maxMessageBytes);
+    const problem = headerProblem(properties, settings.frameMaxBytes);
+    return problem === undefined ? undefined : receipts.badHeaders(message, problem);
+  };
+
+  const run = async (batch: Batch, route: Route, signal: AbortSignal): Promise<void> => {
+    if (signal.aborted) throw abortedError(signal);
+    const lane = await laneFor(route.exchange, signal);
+    await publishAll(lane, route, batch, signal);
+    if (batch.unconfirmed === 0) return;
+    const { promise, resolve } = Promise.withResolvers<void>();
+    batch.settled = resolve;
+    await abortable(promise, signal);
+  };
+
+  return {
+    async dispatch(outbound, { signal }) {
+      const address = outbound[0]?.address;
+      if (address === undefined) return [];
+      let failure: unknown;
+      let batch: Batch | undefined;
+      try {
+        const route = routeOf(address);
+        batch = newBatch(outbound, route);
+        await run(batch, route, signal);
+      } catch (error) {
+        failure = error;
+      }
+      return receipts.complete(outbound, batch, failure);
+    },
+  };
+}
+
+function newBatch(outbound: readonly Outbound[], route: Route): Batch {
+  return {
+    messages: outbound.map(({ message }) => message),
+    routingKey: route.routingKey,
+    receipts: Array.from<undefined>({ length: outbound.length }),
+    tried: 0,
+    unconfirmed: 0,
+    settled: () => undefined,
+  };
+}

@@ -1,0 +1,180 @@
+import { PosthornError } from "@posthorn/core/transport";
+import { z } from "zod";
+
+/** How to reach RabbitMQ, and how to use it. Everything has a default; a URL and single options may be mixed, single options win. */
+export interface RabbitmqOptions {
+  /** Names the adapter in a configuration object. */
+  readonly transport?: "amqp" | "amqps" | undefined;
+  /** `amqp://user:password@host:5672/vhost?option=value`; `amqps://` for TLS. Parts are percent-encoded, options bear the names below. */
+  readonly url?: string | undefined;
+  /** Default `localhost`. */
+  readonly hostname?: string | undefined;
+  /** Default 5672, with TLS 5671. */
+  readonly port?: number | undefined;
+  /** Default `guest`. */
+  readonly username?: string | undefined;
+  /** Default `guest`. */
+  readonly password?: string | undefined;
+  /** Default `/`. */
+  readonly vhost?: string | undefined;
+  /** TLS: `true`, or what differs from Node.js's defaults. */
+  readonly tls?: boolean | RabbitmqTlsOptions | undefined;
+  /** The name operators see; default `posthorn`. */
+  readonly connectionName?: string | undefined;
+  /** A silent connection is given up after two to three times this. Default 20. */
+  readonly heartbeatSeconds?: number | undefined;
+  /** Largest AMQP frame; default 131,072. Properties and headers of a message must fit into one. */
+  readonly frameMaxBytes?: number | undefined;
+  /** For each try to connect; default 10,000. */
+  readonly connectTimeoutMs?: number | undefined;
+  /**
+   * How often the broker hands out a message that nobody settles before it moves it to the dead-letter queue. Default 50.
+   * An argument of every queue: it cannot be changed afterwards, and must be the same in all services.
+   */
+  readonly deliveryLimit?: number | undefined;
+  /** Largest body. Must not exceed the broker's `max_message_size`. Default 16,777,216, the default of RabbitMQ 4. */
+  readonly maxMessageBytes?: number | undefined;
+  /** Adds the `cloudEvents:` headers of the CloudEvents AMQP binding, for readers that speak AMQP 1.0. Default false. */
+  readonly cloudEvents?: boolean | undefined;
+}
+
+/** As in `node:tls`. */
+export interface RabbitmqTlsOptions {
+  readonly ca?: string | Uint8Array | readonly (string | Uint8Array)[] | undefined;
+  readonly cert?: string | Uint8Array | undefined;
+  readonly key?: string | Uint8Array | undefined;
+  readonly passphrase?: string | undefined;
+  readonly servername?: string | undefined;
+  readonly rejectUnauthorized?: boolean | undefined;
+}
+
+/** The options, complete and checked. */
+export interface Settings {
+  readonly hostname: string;
+  readonly port: number;
+  readonly username: string;
+  readonly password: string;
+  readonly vhost: string;
+  readonly tls: RabbitmqTlsOptions | undefined;
+  readonly connectionName: string;
+  readonly heartbeatSeconds: number;
+  readonly frameMaxBytes: number;
+  readonly connectTimeoutMs: number;
+  readonly deliveryLimit: number;
+  readonly maxMessageBytes: number;
+  readonly cloudEvents: boolean;
+}
+
+const pem = z.union([z.string(), z.instanceof(Uint8Array)]);
+const whole = (from: number, to: number): z.ZodOptional<z.ZodInt> => z.int().min(from).max(to).optional();
+
+const optionsSchema = z.strictObject({
+  transport: z.enum(["amqp", "amqps"]).optional(),
+  url: z.string().optional(),
+  hostname: z.string().min(1).optional(),
+  port: whole(1, 65_535),
+  username: z.string().optional(),
+  password: z.string().optional(),
+  vhost: z.string().min(1).optional(),
+  tls: z
+    .union([
+      z.boolean(),
+      z.strictObject({
+        ca: z.union([pem, z.array(pem).readonly()]).optional(),
+        cert: pem.optional(),
+        key: pem.optional(),
+        passphrase: z.string().optional(),
+        servername: z.string().optional(),
+        rejectUnauthorized: z.boolean().optional(),
+      }),
+    ])
+    .optional(),
+  connectionName: z.string().min(1).max(100).optional(),
+  heartbeatSeconds: whole(1, 3_600),
+  // RabbitMQ refuses less since 4.1.
+  frameMaxBytes: whole(8_192, 16_777_216),
+  connectTimeoutMs: whole(1, 600_000),
+  deliveryLimit: whole(1, 1_000_000),
+  // The broker knows no larger message.
+  maxMessageBytes: whole(1, 536_870_912),
+  cloudEvents: z.boolean().optional(),
+});
+
+const queryOptions: Readonly<Record<string, "text" | "number" | "boolean">> = {
+  connectionName: "text",
+  heartbeatSeconds: "number",
+  frameMaxBytes: "number",
+  connectTimeoutMs: "number",
+  deliveryLimit: "number",
+  maxMessageBytes: "number",
+  cloudEvents: "boolean",
+};
+
+/** @throws INVALID_OPTION naming the option; never with its value, which may be a secret */
+export function readOptions(config: string | Readonly<Record<string, unknown>>): Settings {
+  const given = validate(typeof config === "string" ? { url: config } : config);
+  const fromUrl = given.url === undefined ? {} : validate(readUrl(given.url));
+  const tls = given.tls ?? fromUrl.tls ?? given.transport === "amqps";
+  return {
+    hostname: given.hostname ?? fromUrl.hostname ?? "localhost",
+    port: given.port ?? fromUrl.port ?? (tls === false ? 5672 : 5671),
+    username: given.username ?? fromUrl.username ?? "guest",
+    password: given.password ?? fromUrl.password ?? "guest",
+    vhost: given.vhost ?? fromUrl.vhost ?? "/",
+    tls: tls === false ? undefined : tls === true ? {} : tls,
+    connectionName: given.connectionName ?? fromUrl.connectionName ?? "posthorn",
+    heartbeatSeconds: given.heartbeatSeconds ?? fromUrl.heartbeatSeconds ?? 20,
+    frameMaxBytes: given.frameMaxBytes ?? fromUrl.frameMaxBytes ?? 131_072,
+    connectTimeoutMs: given.connectTimeoutMs ?? fromUrl.connectTimeoutMs ?? 10_000,
+    deliveryLimit: given.deliveryLimit ?? fromUrl.deliveryLimit ?? 50,
+    maxMessageBytes: given.maxMessageBytes ?? fromUrl.maxMessageBytes ?? 16_777_216,
+    cloudEvents: given.cloudEvents ?? fromUrl.cloudEvents ?? false,
+  };
+}
+
+function validate(options: unknown): RabbitmqOptions {
+  const result = optionsSchema.safeParse(options);
+  if (result.success) return result.data;
+  const issue = result.error.issues[0];
+  if (issue?.code === "unrecognized_keys") {
+    const option = [...issue.path, issue.keys[0]].join(".");
+    throw invalid(option, `the RabbitMQ transport has no option of this name; it knows ${Object.keys(optionsSchema.shape).join(", ")}`);
+  }
+  throw invalid(issue?.path.join(".") ?? "", issue?.message ?? "it is not valid");
+}
+
+function readUrl(text: string): Readonly<Record<string, unknown>> {
+  // The error of `new URL` holds the whole text, password and all: it must not become a cause.
+  const url = URL.parse(text);
+  if (url === null || (url.protocol !== "amqp:" && url.protocol !== "amqps:")) throw invalid("url", "it must look like amqp://user:password@host:5672/vhost, or begin with amqps://");
+  if (url.hash !== "") throw invalid("url", `it has a "#"; write it as %23`);
+  const options: Record<string, unknown> = { tls: url.protocol === "amqps:" };
+  if (url.hostname !== "") options["hostname"] = url.hostname.replace(/^\[|\]$/g, "");
+  if (url.port !== "") options["port"] = Number(url.port);
+  if (url.username !== "") options["username"] = decode("username", url.username);
+  if (url.password !== "") options["password"] = decode("password", url.password);
+  if (url.pathname.length > 1) options["vhost"] = decode("vhost", url.pathname.slice(1));
+  for (const [name, value] of url.searchParams) {
+    if (!Object.hasOwn(queryOptions, name)) throw invalid(name, `a URL of the RabbitMQ transport takes only ${Object.keys(queryOptions).join(", ")}`);
+    options[name] = readQuery(name, value);
+  }
+  return options;
+}
+
+function readQuery(name: string, value: string): unknown {
+  if (queryOptions[name] === "number") return /^\d+$/.test(value) ? Number(value) : value;
+  if (queryOptions[name] === "boolean") return value === "true" ? true : value === "false" ? false : value;
+  return value;
+}
+
+function decode(name: string, text: string): string {
+  try {
+    return decodeURIComponent(text);
+  } catch {
+    throw invalid(name, "it is not percent-encoded correctly in the URL");
+  }
+}
+
+function invalid(option: string, reason: string): PosthornError {
+  return new PosthornError("INVALID_OPTION", `The option ${JSON.stringify(option)} is wrong: ${reason}.`, { details: { option } });
+}

@@ -1,0 +1,151 @@
+/**
+ * One channel that consumes one queue, from its opening to its end. Leases and settlements belong to it: they are void
+ * on any other.
+ */
+import { PosthornError } from "@posthorn/core/transport";
+import type { Channel, ConsumeMessage } from "amqplib";
+import type { Connection } from "./connection.ts";
+import { closeChannel, quiet } from "./connection.ts";
+import type { Settlements } from "./settlements.ts";
+import { createSettlements } from "./settlements.ts";
+
+/**
+ * A consumer of the broker: the right to a number of unsettled deliveries.
+ *
+ * The broker counts them for each consumer and cannot change the number. So more is granted by one more consumer, and less
+ * by an end of all: what is pending of an ended one the broker no longer counts, but we do.
+ */
+export interface Grant {
+  readonly tag: string;
+  ended: boolean;
+  pending: number;
+}
+
+export interface Session {
+  readonly closed: boolean;
+  /** Fires at its end. */
+  readonly lost: AbortSignal;
+  readonly settlements: Settlements;
+  /** Deliveries that may be unsettled under the grants that have not ended. */
+  readonly granted: number;
+  /** Pending deliveries under those grants. */
+  readonly counted: number;
+  grant(deliveries: number): Promise<void>;
+  /** Ends all grants, and gives back what came in vain. */
+  endGrants(): Promise<void>;
+  began(grant: Grant): void;
+  finished(grant: Grant): void;
+  /** Keeps a delivery that nobody may receive now; it is given back when the grants have ended. */
+  hold(deliveryTag: number): void;
+  /** Tells the broker what is gathered, and closes. */
+  close(signal: AbortSignal): Promise<void>;
+}
+
+export interface SessionOptions {
+  readonly connection: Connection;
+  readonly queue: string;
+  readonly onDelivery: (session: Session, grant: Grant, message: ConsumeMessage) => void;
+  readonly onClosed: (session: Session) => void;
+}
+
+/** The protocol counts with 16 bits. */
+const mostPerGrant = 65_535;
+
+/** @throws what the broker says when the queue does not exist or may not be used */
+export async function openSession(options: SessionOptions): Promise<Session> {
+  const { connection, queue } = options;
+  const channel = await connection.model.createChannel();
+  const lost = new AbortController();
+  const settlements = createSettlements({
+    ack: (tag, upTo) => channel.ack(delivered(tag), upTo),
+    // Not reject: since RabbitMQ 4.3 that counts as a failed delivery, and this does not.
+    giveBack: (tag) => channel.nack(delivered(tag), false, true),
+  });
+  let grants: Grant[] = [];
+  let held: number[] = [];
+  let grantNumber = 0;
+  let granted = 0;
+  let counted = 0;
+  let closed = false;
+  let lastError: unknown;
+
+  quiet(channel);
+  channel.on("error", (error) => {
+    lastError = error;
+  });
+  channel.on("close", () => {
+    closed = true;
+    settlements.discard();
+    lost.abort(new PosthornError("CONNECTION_LOST", "The channel to RabbitMQ that the message came by is gone.", { cause: lastError }));
+    options.onClosed(session);
+  });
+
+  const onMessage = (grant: Grant, message: ConsumeMessage | null): void => {
+    if (message === null) {
+      // The queue was deleted, or its consumers were timed out: the leases of the whole channel are worth nothing.
+      lastError ??= new Error(`RabbitMQ ended the consumer of queue ${JSON.stringify(queue)}.`);
+      settlements.flush();
+      channel.close().catch(() => undefined);
+      return;
+    }
+    settlements.add(message.fields.deliveryTag);
+    options.onDelivery(session, grant, message);
+  };
+
+  const session: Session = {
+    get closed() {
+      return closed;
+    },
+    lost: lost.signal,
+    settlements,
+    get granted() {
+      return granted;
+    },
+    get counted() {
+      return counted;
+    },
+    async grant(deliveries) {
+      const prefetch = Math.min(deliveries, mostPerGrant);
+      const grant: Grant = { tag: `posthorn-${++grantNumber}`, ended: false, pending: 0 };
+      grants.push(grant);
+      granted += prefetch;
+      // Holds for consumers that begin after it.
+      await channel.prefetch(prefetch, false);
+      await channel.consume(queue, (message) => onMessage(grant, message), { consumerTag: grant.tag });
+    },
+    async endGrants() {
+      const ending = grants;
+      grants = [];
+      granted = 0;
+      counted = 0;
+      for (const grant of ending) grant.ended = true;
+      await Promise.all(ending.map(({ tag }) => channel.cancel(tag)));
+      const inVain = held;
+      held = [];
+      for (const tag of inVain) settlements.release(tag);
+    },
+    began(grant) {
+      grant.pending++;
+      if (!grant.ended) counted++;
+    },
+    finished(grant) {
+      grant.pending--;
+      if (!grant.ended) counted--;
+    },
+    hold(deliveryTag) {
+      held.push(deliveryTag);
+    },
+    async close(signal) {
+      settlements.flush();
+      await closeChannel(channel, signal);
+    },
+  };
+  if (connection.closed) throw new Error("The connection was closed.");
+  await channel.checkQueue(queue);
+  return session;
+}
+
+/** amqplib takes whole messages and reads the tag only; keeping the messages for that would keep their bodies. */
+function delivered(deliveryTag: number): Parameters<Channel["ack"]>[0] {
+  return { fields: { deliveryTag } } as Parameters<Channel["ack"]>[0];
+}

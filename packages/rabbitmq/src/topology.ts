@@ -1,0 +1,177 @@
+/** What a topology is on RabbitMQ, and how it comes to exist. */
+import type { ProvisionMode, Topology, TopologyChange } from "@posthorn/core/transport";
+import { isPosthornError } from "@posthorn/core/transport";
+import type { Channel } from "amqplib";
+import type { Connection } from "./connection.ts";
+import { withChannel } from "./connection.ts";
+import { differenceOf, operationError, replyCode, replyCodes } from "./errors.ts";
+import { deadLetterQueue, inletQueue } from "./names.ts";
+
+/** One thing to declare. Its `id` is unique. */
+export type Declaration = QueueDeclaration | ExchangeDeclaration | BindingDeclaration;
+
+interface QueueDeclaration {
+  readonly kind: "queue";
+  readonly id: string;
+  readonly name: string;
+  readonly arguments: Readonly<Record<string, string | number>>;
+}
+
+interface ExchangeDeclaration {
+  readonly kind: "exchange";
+  readonly id: string;
+  readonly name: string;
+}
+
+interface BindingDeclaration {
+  readonly kind: "binding";
+  readonly id: string;
+  readonly exchange: string;
+  readonly queue: string;
+  readonly routingKey: string;
+}
+
+/**
+ * Practically none: a dead letter may be looked at without end. A number, since "-1 for none" is not known before
+ * RabbitMQ 4.0, and no limit there would mean the default of 20; and the same on every version, since a queue's
+ * arguments must still be equal when it is declared again after an upgrade.
+ */
+const noDeliveryLimit = 1_000_000_000;
+
+/** In the order of declaration: a dead-letter queue before the queue that points to it, a binding last. */
+export function declarationsOf(topology: Topology, deliveryLimit: number): readonly Declaration[] {
+  const exchanges: Declaration[] = [];
+  const queues: Declaration[] = [];
+  const bindings: Declaration[] = [];
+  for (const channel of topology.channels) {
+    if (channel.kind === "topic") exchanges.push({ kind: "exchange", id: `exchange ${channel.name}`, name: channel.name });
+  }
+  for (const { channel, name, types } of topology.groups) {
+    const inlet = inletQueue(channel, name);
+    const deadLetters = deadLetterQueue(channel, name);
+    queues.push(queueDeclaration(deadLetters, { "x-queue-type": "quorum", "x-delivery-limit": noDeliveryLimit }));
+    queues.push(
+      queueDeclaration(inlet, {
+        "x-queue-type": "quorum",
+        "x-delivery-limit": deliveryLimit,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": deadLetters,
+        // Without reject-publish the strategy silently falls back to at-most-once.
+        "x-dead-letter-strategy": "at-least-once",
+        "x-overflow": "reject-publish",
+      }),
+    );
+    if (channel.kind === "queue") continue;
+    for (const type of types) {
+      bindings.push({ kind: "binding", id: `binding ${channel.name} ${type} ${inlet}`, exchange: channel.name, queue: inlet, routingKey: type });
+    }
+  }
+  return [...exchanges, ...queues, ...bindings];
+}
+
+function queueDeclaration(name: string, args: Readonly<Record<string, string | number>>): Declaration {
+  return { kind: "queue", id: `queue ${name}`, name, arguments: args };
+}
+
+/**
+ * @returns what cannot be applied; in the other modes whatever is missing or different. Bindings are an exception: AMQP
+ * has no way to look at one, so those of an existing queue and exchange are taken to exist.
+ */
+export async function provision(
+  connection: Connection,
+  declarations: readonly Declaration[],
+  mode: ProvisionMode,
+  signal: AbortSignal,
+): Promise<readonly TopologyChange[]> {
+  const changes: TopologyChange[] = [];
+  const missing = new Set<string>();
+  let next = 0;
+  const work = async (channel: Channel): Promise<void> => {
+    while (next < declarations.length) {
+      const declaration = declarations[next++];
+      if (declaration === undefined) return;
+      if (mode === "apply") await declare(channel, declaration);
+      else if (declaration.kind !== "binding") await inspect(channel, declaration);
+      else if (missing.has(`queue ${declaration.queue}`) || missing.has(`exchange ${declaration.exchange}`)) {
+        changes.push(missingChange(declaration));
+      }
+    }
+  };
+  while (next < declarations.length) {
+    try {
+      await withChannel(connection, signal, work);
+    } catch (error) {
+      // The refused declaration took the channel with it; a new one goes on with the next.
+      const declaration = declarations[next - 1];
+      if (declaration === undefined || isPosthornError(error)) throw error;
+      const change = changeOf(error, declaration);
+      if (change !== undefined) {
+        changes.push(change);
+        if (change.problem === "missing") missing.add(declaration.id);
+      } else if (mode === "apply" || replyCode(error) !== replyCodes.accessRefused) {
+        throw operationError(error, `${declaration.kind} ${JSON.stringify(nameOf(declaration))}`);
+      }
+      // Who may not declare may not compare either: in the other modes all that can be known is that it exists.
+    }
+  }
+  return changes;
+}
+
+async function declare(channel: Channel, declaration: Declaration): Promise<void> {
+  switch (declaration.kind) {
+    case "queue":
+      await channel.assertQueue(declaration.name, { durable: true, arguments: declaration.arguments });
+      return;
+    case "exchange":
+      await channel.assertExchange(declaration.name, "topic", { durable: true });
+      return;
+    case "binding":
+      await channel.bindQueue(declaration.queue, declaration.exchange, declaration.routingKey);
+      return;
+  }
+}
+
+/** Existence first, by a passive declaration; only what exists is then declared, which compares it. */
+async function inspect(channel: Channel, declaration: QueueDeclaration | ExchangeDeclaration): Promise<void> {
+  if (declaration.kind === "queue") await channel.checkQueue(declaration.name);
+  else await channel.checkExchange(declaration.name);
+  await declare(channel, declaration);
+}
+
+function changeOf(error: unknown, declaration: Declaration): TopologyChange | undefined {
+  if (replyCode(error) === replyCodes.notFound) return missingChange(declaration);
+  return differenceOf(error, declaration.kind, nameOf(declaration));
+}
+
+function missingChange(declaration: Declaration): TopologyChange {
+  return { problem: "missing", object: declaration.kind, name: nameOf(declaration) };
+}
+
+function nameOf(declaration: Declaration): string {
+  return declaration.kind === "binding" ? `${declaration.exchange} -> ${declaration.queue} (${declaration.routingKey})` : declaration.name;
+}
+
+/** What was applied, to make it exist again where the broker has lost it. */
+export interface AppliedTopology {
+  remember(declarations: readonly Declaration[]): void;
+  /** Whether the queue or exchange belongs to it. */
+  has(kind: "queue" | "exchange", name: string): boolean;
+  restore(connection: Connection, signal: AbortSignal): Promise<void>;
+}
+
+export function createAppliedTopology(): AppliedTopology {
+  const applied = new Map<string, Declaration>();
+  return {
+    remember(declarations) {
+      for (const declaration of declarations) applied.set(declaration.id, declaration);
+    },
+    has(kind, name) {
+      return applied.has(`${kind} ${name}`);
+    },
+    async restore(connection, signal) {
+      const ordered = { exchange: 0, queue: 1, binding: 2 };
+      const declarations = [...applied.values()].sort((a, b) => ordered[a.kind] - ordered[b.kind]);
+      await provision(connection, declarations, "apply", signal);
+    },
+  };
+}
