@@ -1,4 +1,5 @@
 import type { ChannelInfo } from "./address.ts";
+import type { Clock } from "./clock.ts";
 import { messageOf } from "./errors.ts";
 import type { TransportEvent } from "./transport.ts";
 
@@ -73,13 +74,36 @@ export type BusEvent =
 /** Takes an event. What it throws is reported to the console and goes no further. */
 export type Observe = (event: BusEvent) => void;
 
-/** The default: warnings and errors on the console, in one line each. */
-export const observeOnConsole: Observe = (event) => {
-  if (event.level === "debug" || event.level === "info") return;
-  const line = `posthorn ${event.name}: ${describeEvent(event)}`;
-  if (event.level === "error") console.error(line);
-  else console.warn(line);
-};
+/** Lines about events of one name within {@link quietMs}; what is over is counted. */
+const mostLines = 10;
+const quietMs = 10_000;
+
+/**
+ * The default: warnings and errors on the console, a line each. Of one kind at most ten within ten seconds: the next line
+ * after that says how many were left out.
+ */
+export function observeOnConsole(clock: Clock): Observe {
+  const kinds = new Map<BusEvent["name"], { since: number; lines: number; left: number }>();
+  return (event) => {
+    if (event.level === "debug" || event.level === "info") return;
+    const now = clock.now();
+    let kind = kinds.get(event.name);
+    if (kind === undefined || now - kind.since >= quietMs) {
+      kind = { since: now, lines: 0, left: kind?.left ?? 0 };
+      kinds.set(event.name, kind);
+    }
+    if (kind.lines === mostLines) {
+      kind.left++;
+      return;
+    }
+    const more = kind.left === 0 ? "" : ` (and ${kind.left} more like it before)`;
+    kind.lines++;
+    kind.left = 0;
+    const line = `posthorn ${event.name}: ${describeEvent(event)}${more}`;
+    if (event.level === "error") console.error(line);
+    else console.warn(line);
+  };
+}
 
 function describeEvent(event: BusEvent): string {
   if ("detail" in event) return event.detail;

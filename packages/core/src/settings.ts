@@ -32,7 +32,7 @@ export interface Settings {
 export function settingsOf(options: BusOptions): Settings {
   checkName("service", options.service);
   if (options.group !== undefined) checkName("group", options.group);
-  const { transport } = options;
+  const { transport, clock = systemClock } = options;
   const maxMessageBytes = checkPositive("maxMessageBytes", options.maxMessageBytes ?? 262_144);
   return {
     service: options.service,
@@ -46,8 +46,8 @@ export function settingsOf(options: BusOptions): Settings {
     publishTimeoutMs: checkPositive("publishTimeoutMs", options.publishTimeoutMs ?? 30_000),
     maxPendingMessages: checkPositive("maxPendingMessages", options.maxPendingMessages ?? 100_000),
     maxPendingBytes: checkPositive("maxPendingBytes", options.maxPendingBytes ?? 67_108_864),
-    observe: guardObserver(options.observe ?? observeOnConsole),
-    clock: options.clock ?? systemClock,
+    observe: guardObserver(options.observe ?? observeOnConsole(clock)),
+    clock,
     random: options.random ?? Math.random,
   };
 }

@@ -55,10 +55,14 @@ export function createLedger(tell: (line: string) => void): Ledger {
           `  ✗ ${instance} gave up ${event.message.id}: ${String(event.error instanceof Error ? event.error.message : event.error)}`,
         );
         break;
+      case "transport.disconnected":
+        disconnected.add(instance);
+        tell(`  ~ ${instance}: ${event.detail}`);
+        break;
+      case "transport.connected":
+        if (disconnected.delete(instance)) tell(`  ~ ${instance} is connected again`);
+        break;
       default:
-        if ("detail" in event && (event.level !== "info" || disconnected.has(instance)))
-          tell(`  ~ ${instance}: ${event.detail}`);
-        if (event.name === "transport.disconnected") disconnected.add(instance);
     }
     for (const check of waiting) check();
   };
