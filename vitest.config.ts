@@ -13,7 +13,12 @@ export default defineConfig({
         test: {
           name: "types",
           include: [],
-          typecheck: { enabled: true, only: true, include: ["packages/*/src/**/*.test-d.ts"], tsconfig: "packages/core/tsconfig.json" },
+          typecheck: {
+            enabled: true,
+            only: true,
+            include: ["packages/*/src/**/*.test-d.ts"],
+            tsconfig: "packages/core/tsconfig.json",
+          },
         },
       },
     ],

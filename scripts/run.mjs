@@ -13,7 +13,8 @@ const node = path.join(root, "node_modules", "node", "bin", "node");
 /** Of all files that decide what is installed. */
 function fingerprint() {
   const hash = createHash("sha256");
-  for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"]) hash.update(readFileSync(path.join(root, file)));
+  for (const file of ["pnpm-lock.yaml", "pnpm-workspace.yaml", "package.json"])
+    hash.update(readFileSync(path.join(root, file)));
   return hash.digest("hex");
 }
 

@@ -4,7 +4,11 @@ import path from "node:path";
 export const root: string = path.resolve(import.meta.dirname, "..");
 
 /** Runs a program of the toolchain in the repository's root, its output to ours. Resolves to its exit code. */
-export function run(program: string, args: readonly string[], environment: Readonly<Record<string, string>> = {}): Promise<number> {
+export function run(
+  program: string,
+  args: readonly string[],
+  environment: Readonly<Record<string, string>> = {},
+): Promise<number> {
   const bin = path.join(root, "node_modules", ".bin");
   return new Promise((resolve, reject) => {
     const child = spawn(program, args, {
@@ -25,6 +29,10 @@ export function run(program: string, args: readonly string[], environment: Reado
 }
 
 /** Runs our own program with this Node. */
-export function runNode(file: string, args: readonly string[], environment?: Readonly<Record<string, string>>): Promise<number> {
+export function runNode(
+  file: string,
+  args: readonly string[],
+  environment?: Readonly<Record<string, string>>,
+): Promise<number> {
   return run(process.execPath, [path.join(root, file), ...args], environment);
 }

@@ -33,7 +33,8 @@ const tasks: Readonly<Record<string, Task>> = {
   test: testAll,
   "test-unit": (args) => afterBuild(() => exitCodeOf(runVitest("unit", ["--project=unit", ...args]))),
   "test-contract": (args) => afterBuild(() => testContract(args)),
-  "test-integration": (args) => afterBuild(() => exitCodeOf(runVitest("integration", ["--config=integration-tests/vitest.config.ts", ...args]))),
+  "test-integration": (args) =>
+    afterBuild(() => exitCodeOf(runVitest("integration", ["--config=integration-tests/vitest.config.ts", ...args]))),
 };
 
 if (import.meta.main) {

@@ -40,7 +40,9 @@ export async function testAll(): Promise<number> {
     passed += result.passed;
     failed += result.failed;
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
-    lines.push(`${result.failed === 0 ? "ok  " : "FAIL"} ${step.name.padEnd(20)} ${String(result.passed).padStart(5)} passed ${String(result.failed).padStart(4)} failed ${seconds.padStart(8)} s`);
+    lines.push(
+      `${result.failed === 0 ? "ok  " : "FAIL"} ${step.name.padEnd(20)} ${String(result.passed).padStart(5)} passed ${String(result.failed).padStart(4)} failed ${seconds.padStart(8)} s`,
+    );
     if (result.failed > 0 && step.required === true) break;
   }
   console.log(`\n${lines.join("\n")}\n`);

@@ -19,12 +19,17 @@ export async function testContract(args: readonly string[]): Promise<number> {
   }
   const options = args.filter((arg) => arg.startsWith("-"));
   let failed = 0;
-  for (const transport of named.length === 0 ? contractTransports : named) failed += (await runContract(transport, options)).failed;
+  for (const transport of named.length === 0 ? contractTransports : named)
+    failed += (await runContract(transport, options)).failed;
   return failed === 0 ? 0 : 1;
 }
 
 /** The cases of one transport, on every version of its broker. */
 export function runContract(transport: string, options: readonly string[] = []): Promise<TestResult> {
   const chosen = (projects[transport] ?? []).map((project) => `--project=${project}`);
-  return runVitest(`contract-${transport}`, ["--config=integration-tests/contract/vitest.config.ts", ...chosen, ...options]);
+  return runVitest(`contract-${transport}`, [
+    "--config=integration-tests/contract/vitest.config.ts",
+    ...chosen,
+    ...options,
+  ]);
 }

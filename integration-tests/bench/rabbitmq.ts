@@ -42,7 +42,7 @@ export async function benchRabbitmq(rounds: number): Promise<readonly Result[]> 
               contentType: "application/json",
             };
             channel.publish("", name, body, options, (error: unknown) =>
-              error === null ? resolve(undefined) : reject(error as Error),
+              error === null ? resolve(undefined) : reject(error),
             );
           }),
       );

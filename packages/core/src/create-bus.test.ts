@@ -62,7 +62,7 @@ describe("outcomes", () => {
     const seen: unknown[] = [];
     bus.handle(PlaceOrder, (order, context) => {
       seen.push([order.data.sku, { ...order.headers }, context.attempt, clock.now()]);
-      (order.data as { sku: string }).sku = "changed";
+      order.data.sku = "changed";
       (order.headers as Record<string, string>)["x"] = "changed";
       if (context.attempt < 3) throw new Error("not yet");
     });

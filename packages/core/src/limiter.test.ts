@@ -19,7 +19,7 @@ test("grants up to the limit, then in the order of asking", async () => {
 
 test("a higher limit lets those in who wait, a lower one waits for those who hold", async () => {
   const limiter = createLimiter(1);
-  limiter.acquire();
+  expect(limiter.acquire()).toBe(true);
   const second = limiter.acquire();
   limiter.limit = 2;
   await expect(second).resolves.toBe(true);
