@@ -81,7 +81,7 @@ export function createWorld(options: MemoryBrokerOptions = {}): World {
     clock,
     broker,
     async client() {
-      const transport = memory({ broker }, { random: () => 0.5 });
+      const transport = memory({ broker });
       const events: string[] = [];
       await transport.connect({ signal: never, report: (event) => events.push(event.name) });
       await transport.provision(orderTopology, "apply", { signal: never });

@@ -41,7 +41,8 @@ export interface Attached {
  */
 export type Path = "open" | "down" | "stalled" | "deaf";
 
-const reconnectBackoff: Backoff = { initialMs: 10, maxMs: 1_000 };
+/** Nothing is left to chance: within one process nobody needs to be spared, and tests repeat. */
+const reconnectBackoff: Backoff = { initialMs: 10, maxMs: 1_000, jitter: 0 };
 /** Heartbeats in the time of a lease. */
 const heartbeatsPerLease = 3;
 /** Heartbeats without an answer after which the client gives the connection up. */
@@ -52,7 +53,6 @@ export class Connection {
   readonly clock: Clock;
   readonly applied: AppliedTopology = createAppliedTopology();
   readonly attached: Set<Attached> = new Set();
-  readonly #random: () => number;
   readonly #ended = new AbortController();
   readonly #changes = createChanges();
   readonly #afterThaw: (() => void)[] = [];
@@ -65,10 +65,9 @@ export class Connection {
   #heartbeat: Timer | undefined;
   #restoring = false;
 
-  constructor(broker: Broker, random: () => number) {
+  constructor(broker: Broker) {
     this.broker = broker;
     this.clock = broker.clock;
-    this.#random = random;
   }
 
   /** The open session, to be used at once. */
@@ -153,7 +152,7 @@ export class Connection {
     if (!this.#restoring) void this.#restoreAll();
   }
 
-  /** Ends it for good. In good order the broker is told first; a crash leaves that to the broker. */
+  /** Ends it for good; what it holds is given back. That is a crash, unless the caller has flushed what it had to say. */
   end(): void {
     if (this.closed) return;
     this.#ended.abort();
@@ -200,7 +199,7 @@ export class Connection {
       if (!given.aborted && (atOnce || failure > 1) && this.#tryOpen()) return;
       const cause = new Error("The broker is stopped.");
       try {
-        await sleep(this.clock, backoffDelay(reconnectBackoff, failure, this.#random()), given);
+        await sleep(this.clock, backoffDelay(reconnectBackoff, failure, 0), given);
       } catch {
         if (this.closed) throw closed("Connecting");
         throw new PosthornError(
@@ -223,10 +222,10 @@ export class Connection {
     if (session === undefined) return false;
     this.#session = session;
     this.#missed = 0;
+    this.#beat();
     this.#report({ name: "transport.connected", detail: this.#wasConnected ? "Connected again." : "Connected." });
     if (this.#wasConnected) this.#bringBack(session);
     this.#wasConnected = true;
-    this.#beat();
     if (session.blocked) this.#onBlocked(true);
     else this.#changes.announce();
     return true;
@@ -252,7 +251,7 @@ export class Connection {
     this.#heartbeat?.cancel();
     this.#heartbeat = undefined;
     this.#session = undefined;
-    for (const each of [...this.attached]) each.detach();
+    for (const each of this.attached) each.detach();
   }
 
   #onBlocked(blocked: boolean): void {
@@ -281,7 +280,7 @@ export class Connection {
     let lost = this.#lost();
     for (let failure = 1; lost.length > 0; failure++) {
       try {
-        await sleep(this.clock, backoffDelay(reconnectBackoff, failure, this.#random()), this.#ended.signal);
+        await sleep(this.clock, backoffDelay(reconnectBackoff, failure, 0), this.#ended.signal);
       } catch {
         break;
       }

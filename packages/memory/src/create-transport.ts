@@ -29,10 +29,7 @@ export const createTransport: CreateTransport = (
 ) => {
   const { broker: given, name = defaultName, options } = readTransportOptions(config);
   const handle = given ?? namedBroker(name, options, environment.clock);
-  const connection = new Connection(
-    checkAgainst(handle, options, environment.clock),
-    environment.random ?? Math.random,
-  );
+  const connection = new Connection(checkAgainst(handle, options, environment.clock));
   const transport = new MemoryTransport(connection);
   registerTransport(transport, connection);
   return transport;

@@ -19,17 +19,11 @@ export function createDispatch(connection: Connection): Dispatch {
   async function hand(postings: readonly Posting[], signal: AbortSignal): Promise<readonly Receipt[]> {
     const all = (error: PosthornError): readonly Receipt[] => postings.map(() => failed(error));
     if (signal.aborted) return all(notSent("its signal had fired"));
-    if (!connection.writable() && !(await connection.until(connection.writable, signal))) {
-      return all(
-        notSent(
-          connection.closed
-            ? "the transport was closed"
-            : "the broker could not be reached, or blocked publishers, until its signal fired",
-        ),
-      );
+    let session = writableSession();
+    while (session === undefined) {
+      if (!(await connection.until(connection.writable, signal))) return all(notSent(whyNotWritable()));
+      session = writableSession();
     }
-    const { session } = connection;
-    if (session === undefined) return all(notSent("the connection was lost"));
     const answer = withMissingMade(session, postings);
     await (++dispatched % burst === 0 ? new Promise<void>((resolve) => setImmediate(resolve)) : undefined);
     if (answer === "silence" && session.open && !connection.closed) await connection.until(() => !session.open, signal);
@@ -38,6 +32,13 @@ export function createDispatch(connection: Connection): Dispatch {
       return all(unknownOutcome(connection.closed ? "the transport was closed" : "its signal fired"));
     return answer.map((refusal) => (refusal === undefined ? accepted : failed(refusalError(refusal))));
   }
+
+  const writableSession = (): Session | undefined => (connection.writable() ? connection.session : undefined);
+
+  const whyNotWritable = (): string =>
+    connection.closed
+      ? "the transport was closed"
+      : "the broker could not be reached, or blocked publishers, until its signal fired";
 
   /** What this transport applied and the broker has lost is made again, and what was sent there is sent once more. */
   function withMissingMade(session: Session, postings: readonly Posting[]): Answer {
@@ -50,8 +51,8 @@ export function createDispatch(connection: Connection): Dispatch {
     connection.reapply();
     const second = connection.publish(session, lost);
     if (second === "silence") return second;
-    let next = 0;
-    return answer.map((refusal, index) => (lost.includes(postings[index] as Posting) ? second[next++] : refusal));
+    const again = new Map(lost.map((posting, index) => [posting, second[index]]));
+    return postings.map((posting, index) => (again.has(posting) ? again.get(posting) : answer[index]));
   }
 
   return async (batch, signal) => {

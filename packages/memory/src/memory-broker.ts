@@ -57,7 +57,7 @@ export interface MemoryBroker {
   /** Changes the network between one client and the broker; `open` makes it well again. */
   setPath(transport: Transport, path: Path): void;
   /** Takes back what the consumers of a source have in hand, while their connections live. */
-  revokeLeases(source: string): void;
+  breakConsumers(source: string): void;
   /** Takes no messages until {@link unblock}: senders wait. */
   block(): void;
   unblock(): void;
@@ -135,7 +135,7 @@ function handleOf(broker: Broker): MemoryBroker {
       else connections.get(transport)?.cut();
     },
     setPath: (transport, path) => connections.get(transport)?.setPath(path),
-    revokeLeases: (name) => source(name).revoke(),
+    breakConsumers: (name) => source(name).revoke(),
     block: () => broker.setBlocked(true),
     unblock: () => broker.setBlocked(false),
     stop: () => broker.stop(),

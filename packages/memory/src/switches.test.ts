@@ -256,7 +256,7 @@ describe.each(["queue", "log"] as const)("a %s broker", (personality) => {
     await transport.consume(ordersInlet, inbox.receive, { signal: never, maxInFlight: 10 });
     await send(toOrders, message("1"), message("2"));
     await inbox.count(2);
-    broker.revokeLeases("orders");
+    broker.breakConsumers("orders");
     expect(inbox.deliveries.map((delivery) => delivery.lost.aborted)).toEqual([true, true]);
     inbox.settleAll("accept");
     await inbox.count(4);

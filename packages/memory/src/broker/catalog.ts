@@ -55,14 +55,11 @@ export function createCatalog(personality: Personality): Catalog {
     }
     if (store?.groups.has(group.name) !== true) {
       if (!create || store === undefined) return [{ problem: "missing", object: "group", name }, ...changes];
-      sources.set(
-        name,
-        store.addGroup(
-          group.name,
-          name,
-          (record) => sources.get(dead)?.append(record) === undefined && sources.has(dead),
-        ),
-      );
+      const bury = (record: StoredRecord): boolean => {
+        const deadLetters = sources.get(dead);
+        return deadLetters !== undefined && deadLetters.append(record) === undefined;
+      };
+      sources.set(name, store.addGroup(group.name, name, bury));
     }
     // A group that asks for more types than before only needs more of the same bindings.
     const missing = store.missingTypes(group.name, group.types);

@@ -87,9 +87,9 @@ export function createQueue(
     for (const lease of back.toReversed()) {
       lease.held = false;
       leases.delete(lease);
-      const { entry } = lease;
-      if (lost && ++entry.losses >= settings.deliveryLimit && exhausted?.(entry.record) === true)
-        bytes -= entry.record.bytes.byteLength;
+      const { entry, record } = lease;
+      const exceeded = lost && ++entry.losses >= settings.deliveryLimit;
+      if (exceeded && exhausted?.(record) === true) bytes -= record.bytes.byteLength;
       else ready.pushFront(entry);
     }
     if (back.length > 0) wake();

@@ -91,7 +91,7 @@ export function createSession(host: SessionHost, events: SessionEvents): Session
   }
 
   function join(name: string, member: Member): Membership | undefined {
-    const membership = catalog.source(name)?.join(member);
+    const membership = open ? catalog.source(name)?.join(member) : undefined;
     if (membership === undefined) return undefined;
     memberships.add(membership);
     return {
