@@ -186,11 +186,12 @@ export function createHandling(environment: HandlingEnvironment): Handle {
     let firstFailedAt = 0;
     for (let attempt = message.attempt; ; attempt++) {
       const slot = limiter.acquire();
-      if (!(slot === true || (slot !== false && (await slot))))
-        return release(message, attempt, "the subscription stopped");
-      if (delivery.lost.aborted) {
-        limiter.release();
-        return release(message, attempt, "its lease was lost");
+      if (slot !== true) {
+        if (slot === false || !(await slot)) return release(message, attempt, "the subscription stopped");
+        if (delivery.lost.aborted) {
+          limiter.release();
+          return release(message, attempt, "its lease was lost");
+        }
       }
       const startedAt = clock.now();
       const failure = await attemptOnce(delivery, message, registration, attempt);

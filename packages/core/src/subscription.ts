@@ -78,6 +78,7 @@ export class RunningSubscription implements Subscription {
     this.#consumption?.resume();
   }
 
+  /** Resolves when it receives. What was asked of the subscription meanwhile is made good. */
   async start(handle: Handle, signal: AbortSignal): Promise<void> {
     const receive = (delivery: Delivery): Promise<Settlement> =>
       new Promise((resolve) => {
@@ -89,11 +90,19 @@ export class RunningSubscription implements Subscription {
         this.#pending.add(settle);
         handle(delivery).then(settle, () => settle("release"));
       });
-    this.#consumption = await this.#environment.transport.consume(this.#inlet, receive, {
+    const { paused } = this.limiter;
+    const { size } = this.prefetch;
+    const consumption = await this.#environment.transport.consume(this.#inlet, receive, {
       signal,
-      maxInFlight: this.prefetch.size,
+      maxInFlight: size,
+      paused,
     });
-    if (this.limiter.paused) this.#consumption.pause();
+    this.#consumption = consumption;
+    if (this.limiter.paused !== paused)
+      if (paused) consumption.resume();
+      else consumption.pause();
+    if (this.prefetch.size !== size) consumption.resize(this.prefetch.size);
+    if (this.#stopping !== undefined) await consumption.stop();
   }
 
   stop(): Promise<void> {

@@ -48,9 +48,9 @@ export interface Transport {
   /**
    * Makes the topology exist (`apply`), or only compares it (`verify`, `plan`: these create nothing).
    *
-   * Never deletes and never changes what exists. Two applications may apply the same topology at the same moment. From
+   * Never deletes and never changes what exists, but that a group of a topic gets the types it lacks. Two applications may apply the same topology at the same moment. From
    * the moment `apply` has resolved a group exists: what is published afterwards waits for it, even when its first
-   * consumer starts hours later. The adapter remembers an applied topology and makes it exist again where the broker has lost it.
+   * consumer starts hours later. The adapter remembers an applied topology and makes it exist again where its consumers find that the broker has lost it.
    *
    * A group always has a dead-letter channel; a broker's own delivery limit always has a dead-letter target.
    *
@@ -99,7 +99,8 @@ export interface Transport {
   /**
    * Flushes pending settlements, then closes all connections. Core has stopped every consumption and settled every
    * delivery before. Can be called at any time (also while connecting), more than once, and never revives. When the signal
-   * fires it closes hard. Afterwards nothing keeps the process alive.
+   * fires it closes hard. Afterwards nothing keeps the process alive, `dispatch` answers with CONNECTION_LOST, and every
+   * other call rejects with CLOSED.
    */
   close(options: Abortable): Promise<void>;
 }
@@ -169,6 +170,8 @@ export type Receive = (delivery: Delivery) => Promise<Settlement>;
 export interface ConsumeOptions extends Abortable {
   /** Most deliveries that may be unsettled at a time, from 1. */
   readonly maxInFlight: number;
+  /** Begins paused: nothing is fetched before the first `resume`. Default false. */
+  readonly paused?: boolean;
 }
 
 /** A running intake. Its methods act at once and never throw. */

@@ -1,5 +1,5 @@
 /** One running intake: takes leases from the broker, hands them to `receive`, carries out what it answers. */
-import type { Consumption, Delivery, Message, Receive, Settlement } from "@posthorn/core/transport";
+import type { ConsumeOptions, Consumption, Delivery, Message, Receive, Settlement } from "@posthorn/core/transport";
 import type { Session } from "./broker/session.ts";
 import type { Lease, Member, Membership } from "./broker/source.ts";
 import type { Attached, Connection } from "./connection.ts";
@@ -18,15 +18,16 @@ export class Consumer implements Consumption, Attached, Member {
   #maxInFlight: number;
   #calls = 0;
   #turns = 0;
-  #paused = false;
+  #paused: boolean;
   #stopped = false;
   #scheduled = false;
 
-  constructor(connection: Connection, source: string, receive: Receive, maxInFlight: number) {
+  constructor(connection: Connection, source: string, receive: Receive, options: ConsumeOptions) {
     this.#connection = connection;
     this.#source = source;
     this.#receive = receive;
-    this.#maxInFlight = maxInFlight;
+    this.#maxInFlight = options.maxInFlight;
+    this.#paused = options.paused === true;
   }
 
   pause(): void {

@@ -1,11 +1,11 @@
-import { accepted, failed } from "@posthorn/core/transport";
+import { accepted, failed, messageBytes } from "@posthorn/core/transport";
 import type { Address, Outbound, PosthornError, Receipt } from "@posthorn/core/transport";
 import type { Destination } from "./broker/catalog.ts";
 import type { Answer, Posting, Session } from "./broker/session.ts";
 import type { Connection } from "./connection.ts";
 import { notSent, refusalError, tooLarge, unknownOutcome } from "./errors.ts";
 import { destinationOf } from "./topology.ts";
-import { sizeOf, toPacket } from "./wire.ts";
+import { toPacket } from "./wire.ts";
 
 export type Dispatch = (batch: readonly Outbound[], signal: AbortSignal) => Promise<readonly Receipt[]>;
 
@@ -61,7 +61,7 @@ export function createDispatch(connection: Connection): Dispatch {
     let address: Address | undefined;
     let destination: Destination | undefined;
     batch.forEach((outbound, index) => {
-      const size = sizeOf(outbound.message);
+      const size = messageBytes(outbound.message);
       if (size > limit) {
         refused.set(index, failed(tooLarge(size, limit)));
         return;

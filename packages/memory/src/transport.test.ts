@@ -85,9 +85,9 @@ describe.each(personalities)("a %s broker", (personality) => {
   });
 
   test("answers each message of a batch for itself", async () => {
-    const { client } = world({ maxMessageBytes: 10, maxMessages: 2, partitions: 1 });
+    const { client } = world({ maxMessageBytes: 100, maxMessages: 2, partitions: 1 });
     const { send } = await client();
-    const large = message("large", { body: new Uint8Array(8), headers: { ü: "1" } });
+    const large = message("large", { body: new Uint8Array(90), headers: { ü: "1" } });
     expect(await send(toOrders, message("1"), large, message("2"), message("3"))).toEqual([
       "accepted",
       "MESSAGE_TOO_LARGE",

@@ -59,7 +59,7 @@ export class MemoryTransport implements Transport {
     if (source.kind === "reply") throw noReplies();
     const name = sourceName(source);
     const connection = this.#connection;
-    const consumer = new Consumer(connection, name, receive, options.maxInFlight);
+    const consumer = new Consumer(connection, name, receive, options);
     await connection.ask(`Consuming "${name}"`, options.signal, (session) => {
       if (session.depth(name) === undefined && connection.applied.has({ object: "source", name })) connection.reapply();
       consumer.attach(session);

@@ -9,13 +9,6 @@ import type { Packet, StoredRecord } from "./broker/source.ts";
 
 const lengthBytes = 4;
 
-/** Body and headers (names and values in UTF-8), in bytes: what `maxMessageBytes` counts. */
-export function sizeOf(message: Message): number {
-  let size = message.body.byteLength;
-  for (const name in message.headers) size += Buffer.byteLength(name) + Buffer.byteLength(message.headers[name] ?? "");
-  return size;
-}
-
 export function toPacket(message: Message): Packet {
   return { type: message.type, key: message.key, bytes: encode(message) };
 }
