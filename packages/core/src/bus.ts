@@ -3,6 +3,7 @@ import type { ChannelInfo } from "./address.ts";
 import type { Clock } from "./clock.ts";
 import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
 import type { DeadLetter } from "./dead-letter.ts";
+import type { Handler, SendOptions, Sent } from "./handler.ts";
 import type { Middleware } from "./middleware.ts";
 import type { Observe } from "./observe.ts";
 import type { RetryPolicy } from "./retry.ts";
@@ -138,42 +139,6 @@ export interface Bus extends AsyncDisposable {
   close(options?: CloseOptions): Promise<void>;
 }
 
-export type Handler<Data> = (message: Received<Data>, context: Context) => unknown;
-
-/** A message as a handler gets it. Every attempt gets its own, read afresh from the bytes. */
-export interface Received<Data> {
-  /** The schema's output. */
-  readonly data: Data;
-  readonly id: string;
-  readonly type: string;
-  readonly version: number;
-  /** The service that sent it. */
-  readonly source: string;
-  /** When it was sent. */
-  readonly time: Date;
-  readonly contentType: string;
-  readonly key: string | undefined;
-  readonly correlationId: string;
-  readonly causationId: string | undefined;
-  /** The sender's own headers. */
-  readonly headers: Readonly<Record<string, string>>;
-}
-
-/** What a handler can know and do. What it sends or publishes through the context belongs to the message's flow. */
-export interface Context {
-  /** Fires when the handler should stop: the bus closes and its deadline has passed, or the lease is lost. */
-  readonly signal: AbortSignal;
-  /** Which attempt at this message this is, from 1. */
-  readonly attempt: number;
-  readonly correlationId: string;
-  readonly channel: ChannelInfo;
-  readonly group: string;
-  /** As {@link Bus.send}; `correlationId` and `causationId` come from the message. */
-  send<Payload>(contract: QueueContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
-  /** As {@link Bus.publish}; `correlationId` and `causationId` come from the message. */
-  publish<Payload>(contract: TopicContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
-}
-
 /** Options of a handler. What concerns the subscription may be given with any of its handlers, and must not be given twice differently. */
 export interface HandlerOptions {
   /** This handler's. Default: the bus's. */
@@ -224,33 +189,6 @@ export interface StartOptions extends WaitOptions {}
 export interface CloseOptions {
   /** How long handlers and pending sends may still take, in milliseconds. Default 30,000. */
   readonly timeoutMs?: number;
-}
-
-export interface SendOptions {
-  /** Default: a new UUIDv7. Give one where the same message may be sent twice. */
-  readonly id?: string;
-  /** Default: the contract's. */
-  readonly key?: string;
-  /**
-   * Numbers, booleans and bigints become strings; `undefined` is left out. Names must be free of control characters, at most 255
-   * bytes, and must not begin with `posthorn-`.
-   */
-  readonly headers?: Readonly<Record<string, string | number | boolean | bigint | undefined>>;
-  /** Default: that of the message being handled, else the message's own id. */
-  readonly correlationId?: string;
-  /** Default: the id of the message being handled. */
-  readonly causationId?: string;
-  /** Not to be delivered before this moment. The transport must be able to delay. */
-  readonly notBefore?: Date;
-  /** Default: the bus's `publishTimeoutMs`. */
-  readonly timeoutMs?: number;
-  readonly signal?: AbortSignal;
-}
-
-/** What became of a message that was sent. */
-export interface Sent {
-  readonly id: string;
-  readonly correlationId: string;
 }
 
 export interface BusHealth {

@@ -1,4 +1,4 @@
-import type { Context, SendOptions, Sent } from "./bus.ts";
+import type { Context, SendOptions, Sent } from "./handler.ts";
 import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
 import type { Intake } from "./declarations.ts";
 import { PosthornError } from "./errors.ts";

@@ -4,14 +4,12 @@ import type {
   BusHealth,
   BusOptions,
   CloseOptions,
-  Handler,
   HandlerOptions,
-  SendOptions,
-  Sent,
   StartOptions,
   SubscribeOptions,
   Subscription,
 } from "./bus.ts";
+import type { Handler, SendOptions, Sent } from "./handler.ts";
 import { assertChannel } from "./context.ts";
 import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
 import type { Deadline } from "./deadline.ts";

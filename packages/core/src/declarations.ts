@@ -1,7 +1,7 @@
 /** What an application says before it starts, and what follows from it. */
 import type { Address, ChannelInfo } from "./address.ts";
 import { channelAddress } from "./address.ts";
-import type { Handler } from "./bus.ts";
+import type { Handler } from "./handler.ts";
 import type { Capabilities } from "./capabilities.ts";
 import type { AnyContract } from "./contract.ts";
 import { PosthornError } from "./errors.ts";

@@ -4,7 +4,7 @@ import { deadLetterAddress } from "./address.ts";
 import { runHandling } from "./ambient.ts";
 import type { Backoff } from "./backoff.ts";
 import { backoffDelay } from "./backoff.ts";
-import type { Context, Received } from "./bus.ts";
+import type { Context, Received } from "./handler.ts";
 import { sleep } from "./clock.ts";
 import type { ContextEnvironment } from "./context.ts";
 import { HandlingContext } from "./context.ts";

@@ -1,7 +1,8 @@
 import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
-import { userHeaders, utf8Length, visibleHeaders } from "./headers.ts";
+import { userHeaders, visibleHeaders } from "./headers.ts";
 import { emptyHeaders } from "./message.ts";
+import { utf8Length } from "./utf8.ts";
 
 const refused = expect.objectContaining({ code: "INVALID_HEADER" }) as unknown;
 

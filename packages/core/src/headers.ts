@@ -1,7 +1,7 @@
-import type { SendOptions } from "./bus.ts";
 import { PosthornError } from "./errors.ts";
 import type { Headers } from "./message.ts";
 import { emptyHeaders, noHeaders, reservedHeaderPrefix } from "./message.ts";
+import { utf8Length } from "./utf8.ts";
 
 /** Carried by the envelope; as a header they would be somebody else's. */
 const envelopeHeaders = new Set(["traceparent", "tracestate", "baggage"]);
@@ -9,12 +9,15 @@ const longestNameBytes = 255;
 // eslint-disable-next-line no-control-regex -- control characters are what it looks for
 const controlCharacters = /[\u0000-\u001f\u007f]/;
 
+/** Headers as an application gives them. */
+export type UserHeaders = Readonly<Record<string, string | number | boolean | bigint | undefined>>;
+
 /**
  * The user's headers as they travel: strings only.
  *
  * @throws INVALID_HEADER for what not every broker carries unchanged, and for names that are Posthorn's
  */
-export function userHeaders(given: SendOptions["headers"]): Headers {
+export function userHeaders(given: UserHeaders | undefined): Headers {
   if (given === undefined) return noHeaders;
   const headers = emptyHeaders();
   for (const name of Object.keys(given)) {
@@ -73,16 +76,4 @@ function toText(name: string, value: unknown): string {
       details: { name },
     },
   );
-}
-
-/** How many bytes a text takes in UTF-8. */
-export function utf8Length(text: string): number {
-  let length = text.length;
-  for (let index = 0; index < text.length; index++) {
-    const unit = text.charCodeAt(index);
-    if (unit < 0x80) continue;
-    // A surrogate pair is two units and four bytes; any other unit from 0x800 on takes three.
-    length += unit < 0x800 || (unit >= 0xd800 && unit <= 0xdfff) ? 1 : 2;
-  }
-  return length;
 }

@@ -1,5 +1,5 @@
 /** From a message's bytes to what a handler gets. */
-import type { Received } from "./bus.ts";
+import type { Received } from "./handler.ts";
 import type { AnyContract } from "./contract.ts";
 import { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 import { visibleHeaders } from "./headers.ts";

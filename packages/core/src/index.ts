@@ -9,6 +9,8 @@ export { openTransport } from "./open-transport.ts";
 export { queue, topic } from "./channel.ts";
 export { systemClock } from "./clock.ts";
 export type * from "./bus.ts";
+export type * from "./handler.ts";
+export type { UserHeaders } from "./headers.ts";
 export type { AnyContract, Contract, MessageKind, QueueContract, TopicContract } from "./contract.ts";
 export type { Backoff } from "./backoff.ts";
 export type { BusEvent, MessageFacts, Observe } from "./observe.ts";

@@ -1,4 +1,4 @@
-import type { Context, Received } from "./bus.ts";
+import type { Context, Received } from "./handler.ts";
 import type { AnyContract } from "./contract.ts";
 import type { Message } from "./message.ts";
 

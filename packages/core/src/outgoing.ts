@@ -1,5 +1,5 @@
 /** From a payload to a message: validate, encode, complete the envelope, check the size. */
-import type { SendOptions } from "./bus.ts";
+import type { SendOptions } from "./handler.ts";
 import type { AnyContract } from "./contract.ts";
 import { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 import { userHeaders } from "./headers.ts";

@@ -1,5 +1,5 @@
 /** One message's life out: the contract's address, the message, middleware, and the dispatcher. */
-import type { SendOptions, Sent } from "./bus.ts";
+import type { SendOptions, Sent } from "./handler.ts";
 import type { AnyContract } from "./contract.ts";
 import type { Declarations } from "./declarations.ts";
 import type { Dispatcher } from "./dispatcher.ts";

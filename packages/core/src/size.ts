@@ -1,5 +1,5 @@
-import { utf8Length } from "./headers.ts";
 import type { Message } from "./message.ts";
+import { utf8Length } from "./utf8.ts";
 
 /**
  * What Posthorn adds to a message that it gives up (the dead-letter record), at most, in bytes. Kept free below a transport's limit, so
