@@ -1,6 +1,6 @@
 /** A look at, and a hand in, what waits in a queue. Each call uses a channel of its own. */
-import type { Abortable, DeadLetterAddress, InletAddress, TransportAdmin } from "@posthorn/core/transport";
-import { isPosthornError } from "@posthorn/core/transport";
+import type { Abortable, Clock, DeadLetterAddress, InletAddress, TransportAdmin } from "@posthorn/core/transport";
+import { isPosthornError, sleep } from "@posthorn/core/transport";
 import type { Channel, GetMessage } from "amqplib";
 import type { Link } from "./connection.ts";
 import { withChannel } from "./connection.ts";
@@ -8,7 +8,11 @@ import { decodeMessage } from "./decode.ts";
 import { operationError } from "./errors.ts";
 import { queueOf } from "./names.ts";
 
-export function createAdmin(link: Link): TransportAdmin {
+/** How long `browse` waits until what it looked at is back. */
+const returnPollMs = 5;
+const returnPolls = 40;
+
+export function createAdmin(link: Link, clock: Clock): TransportAdmin {
   const onQueue = async <T>(
     source: InletAddress | DeadLetterAddress,
     { signal }: Abortable,
@@ -37,8 +41,18 @@ export function createAdmin(link: Link): TransportAdmin {
           if (message === false) break;
           looked.push(message);
         }
-        // Since RabbitMQ 4.3 this does not count as a failed delivery, as the end of the channel would.
-        if (looked.length > 0) channel.nackAll(true);
+        if (looked.length > 0) {
+          // In their old places. Before RabbitMQ 4.3 this counts as a delivery, so that looking at an inlet again and again
+          // wears its messages out; a dead-letter queue has no limit.
+          channel.nackAll(true);
+          const before = looked.length + (looked.at(-1)?.fields.messageCount ?? 0);
+          // Without an answer; and where others consume the queue it never holds as many again.
+          for (let poll = 0; poll < returnPolls; poll++) {
+            const { messageCount } = await channel.checkQueue(queue);
+            if (messageCount >= before) break;
+            await sleep(clock, returnPollMs, options.signal);
+          }
+        }
         return looked.map((message) => decodeMessage(message).message);
       }),
     purge: (source, options) =>

@@ -83,7 +83,10 @@ export function createLink(options: LinkOptions): Link {
     signal.addEventListener("abort", onAbort, { once: true });
     try {
       if (signal.aborted) throw signal.reason;
-      const model = await connectAmqp(connectOptions(settings), socketOptions(settings, options.purpose, socket.signal));
+      const model = await connectAmqp(
+        connectOptions(settings),
+        socketOptions(settings, options.purpose, socket.signal),
+      );
       const connection = adopt(model, destroy);
       // When the broker closes in the packet that completes the handshake, amqplib tells nobody; a channel then fails.
       const probe = await model.createChannel();
@@ -219,7 +222,9 @@ export function createLink(options: LinkOptions): Link {
 }
 
 function notConnected(cause: unknown): PosthornError {
-  return new PosthornError("CONNECTION_FAILED", `RabbitMQ could not be reached in time: ${messageOf(cause)}`, { cause });
+  return new PosthornError("CONNECTION_FAILED", `RabbitMQ could not be reached in time: ${messageOf(cause)}`, {
+    cause,
+  });
 }
 
 export function closedError(): PosthornError {
@@ -254,12 +259,16 @@ function socketOptions(settings: Settings, purpose: string, signal: AbortSignal)
 }
 
 /** Runs `work` on a channel of its own, which an error of the broker closes without harm to others. */
-export async function withChannel<T>(connection: Connection, signal: AbortSignal, work: (channel: Channel) => Promise<T>): Promise<T> {
+export async function withChannel<T>(
+  connection: Connection,
+  signal: AbortSignal,
+  work: (channel: Channel) => Promise<T>,
+): Promise<T> {
   const channel = await abortable(openChannel(connection), signal);
   try {
     return await abortable(work(channel), signal);
   } finally {
-    await closeChannel(channel, signal);
+    await abortable(closeChannel(channel), signal).catch(() => undefined);
   }
 }
 
@@ -276,10 +285,10 @@ export function quiet(channel: Channel): void {
 }
 
 /** Resolves when the channel is closed, whatever the reason: amqplib's promise stays pending when the connection goes away meanwhile. */
-export async function closeChannel(channel: Channel, signal: AbortSignal): Promise<void> {
+export async function closeChannel(channel: Channel): Promise<void> {
   const gone = new Promise<void>((resolve) => {
     channel.once("close", resolve);
   });
   // Rejects when it is closed already.
-  await abortable(Promise.race([channel.close(), gone]), signal).catch(() => undefined);
+  await Promise.race([channel.close(), gone]).catch(() => undefined);
 }

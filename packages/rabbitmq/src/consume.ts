@@ -29,10 +29,13 @@ export interface IntakeOptions {
   readonly queue: string;
   readonly receive: Receive;
   readonly maxInFlight: number;
+  readonly paused: boolean;
   /** Makes the queue exist again, where it is ours to make. */
   readonly restoreQueue: (signal: AbortSignal) => Promise<boolean>;
   readonly onLost: (error: unknown) => void;
   readonly onRestored: () => void;
+  /** What keeps it from being restored. */
+  readonly onFailed: (error: unknown) => void;
   /** It was stopped and the last delivery is settled. */
   readonly onEnded: () => void;
 }
@@ -52,8 +55,10 @@ export function createIntake(options: IntakeOptions): Intake {
   const { clock } = environment;
   const ending = new AbortController();
   let maxInFlight = options.maxInFlight;
-  let paused = false;
-  let restoring = false;
+  let paused = options.paused;
+  /** The channel was lost, and nothing has been received on a new one. */
+  let lost = false;
+  let reopening = false;
   /** Calls of `receive` that have not come back, those of lost channels included. */
   let pending = 0;
   /** Losses of the channel since the last settlement on one. */
@@ -82,19 +87,21 @@ export function createIntake(options: IntakeOptions): Intake {
   let again = false;
   const balance = (): Promise<void> => {
     again = true;
-    balancing ??= balanceAll().finally(() => {
-      balancing = undefined;
-    });
+    balancing ??= balanceAll();
     return balancing;
   };
   const balanceAll = async (): Promise<void> => {
-    while (again) {
+    do {
       again = false;
       // It fails with its channel only, and that is handled where the channel closes.
-      if (session !== undefined) await balanceGrants(session).catch(() => undefined);
-    }
+      await balanceGrants().catch(() => undefined);
+    } while (again);
+    // Not in a later turn: what is asked for from now on must begin anew.
+    balancing = undefined;
   };
-  const balanceGrants = async (present: Session): Promise<void> => {
+  const balanceGrants = async (): Promise<void> => {
+    const present = session;
+    if (present === undefined) return;
     if (present.granted > allowed()) await present.endGrants();
     const uncounted = pending - present.counted;
     const room = allowed() - present.granted - uncounted;
@@ -108,6 +115,8 @@ export function createIntake(options: IntakeOptions): Intake {
       from.hold(deliveryTag);
       return;
     }
+    // The first delivery can come before the answer to our asking for it.
+    restored();
     pending++;
     from.began(grant);
     const { message, deliveryCount, defect } = decodeMessage(delivered);
@@ -143,30 +152,47 @@ export function createIntake(options: IntakeOptions): Intake {
       endWhenSettled();
       return;
     }
-    if (restoring) return;
-    options.onLost(closed.lost.reason);
-    void restore();
+    if (!lost) {
+      lost = true;
+      options.onLost(closed.lost.reason);
+    }
+    if (!reopening) void restore();
   };
 
   const restore = async (): Promise<void> => {
-    restoring = true;
-    while (!stopped()) {
+    reopening = true;
+    while (session === undefined && !stopped()) {
       try {
         if (losses++ > 0) await sleep(clock, backoffDelay(restoreBackoff, losses, environment.random()), ending.signal);
         await open(ending.signal);
-        restoring = false;
-        options.onRestored();
-        return;
+        restored();
       } catch (error) {
-        if (isMissing(error)) await options.restoreQueue(ending.signal).catch(() => false);
+        if (!stopped()) await repair(error);
       }
     }
-    restoring = false;
+    reopening = false;
+  };
+
+  /** After a failure to open the channel; what a lost connection explains needs no word. */
+  const repair = async (failure: unknown): Promise<void> => {
+    try {
+      if (isMissing(failure) && (await options.restoreQueue(ending.signal))) return;
+      if (replyCode(failure) !== undefined) options.onFailed(failure);
+    } catch (error) {
+      options.onFailed(error);
+    }
+  };
+
+  const restored = (): void => {
+    if (!lost) return;
+    lost = false;
+    options.onRestored();
   };
 
   const endWhenSettled = (): void => {
     if (session === undefined) options.onEnded();
-    else if (session.settlements.open === 0 && balancing === undefined) void session.close(new AbortController().signal);
+    else if (session.settlements.open === 0 && balancing === undefined)
+      void session.close(new AbortController().signal);
   };
 
   const close = async (signal: AbortSignal): Promise<void> => {
@@ -177,21 +203,23 @@ export function createIntake(options: IntakeOptions): Intake {
 
   return {
     get restoring() {
-      return restoring;
+      return lost && !stopped();
     },
     async start({ signal }) {
-      for (let failure = 1; ; failure++) {
+      reopening = true;
+      for (let failure = 1; session === undefined; failure++) {
         try {
           await open(signal);
-          return;
         } catch (error) {
           if (isPosthornError(error) && (error.code === "ABORTED" || error.code === "CLOSED")) throw error;
-          const code = replyCode(isPosthornError(error) ? error.cause : error);
-          const restored = code === replyCodes.notFound && (await options.restoreQueue(signal));
-          if (code !== undefined && !restored) throw operationError(isPosthornError(error) ? error.cause : error, `queue ${JSON.stringify(queue)}`);
+          const reason = isPosthornError(error) ? error.cause : error;
+          const made = isMissing(error) && (await options.restoreQueue(signal));
+          if (!made && replyCode(reason) !== undefined) throw operationError(reason, `queue ${JSON.stringify(queue)}`);
+          await abortable(sleep(clock, backoffDelay(restoreBackoff, failure, environment.random()), signal), signal);
         }
-        await abortable(sleep(clock, backoffDelay(restoreBackoff, failure, environment.random()), signal), signal);
       }
+      reopening = false;
+      restored();
     },
     close: ({ signal }) => close(signal),
     consumption: {

@@ -37,7 +37,7 @@ interface Table {
 
 export function decodeMessage(delivered: AmqpMessage): Decoded {
   const { properties, content } = delivered;
-  const raw = properties.headers as Readonly<Record<string, unknown>> | undefined;
+  const raw: Readonly<Record<string, unknown>> | undefined = properties.headers;
   const table = readTable(raw);
   const contentEncoding = text(properties.contentEncoding);
   if (contentEncoding !== undefined) userHeaders(table)["content-encoding"] = contentEncoding;
@@ -168,7 +168,8 @@ function readHeader(table: Table, name: string, value: unknown): void {
     table.cloudEvent[name.slice(cloudEventsPrefix.length)] = headerText(value);
     return;
   }
-  userHeaders(table)[name.startsWith(escapedHeaderPrefix) ? name.slice(escapedHeaderPrefix.length) : name] = headerText(value);
+  userHeaders(table)[name.startsWith(escapedHeaderPrefix) ? name.slice(escapedHeaderPrefix.length) : name] =
+    headerText(value);
 }
 
 const addedByBroker = /^x-(?:death|(?:first|last)-death-.*|delivery-count|acquired-count|received-from|stream-offset)$/;
@@ -192,8 +193,8 @@ function readWhole(table: Table, name: string, value: unknown, lowest: number, h
 export function headerText(value: unknown): string {
   if (typeof value === "string") return value;
   if (Buffer.isBuffer(value)) return value.toString("utf8");
+  if (typeof value === "number" || typeof value === "boolean") return String(value);
   if (value === null || value === undefined) return "";
-  if (typeof value !== "object") return String(value);
   try {
     return JSON.stringify(value);
   } catch {
@@ -214,7 +215,10 @@ function readTime(id: string, timestamp: unknown): number {
 }
 
 /** Quorum queues count deliveries; of a classic queue only the first is known. `x-acquired-count` also counts what was given back, since RabbitMQ 4.3. */
-function readDeliveryCount(redelivered: boolean, headers: Readonly<Record<string, unknown>> | undefined): number | undefined {
+function readDeliveryCount(
+  redelivered: boolean,
+  headers: Readonly<Record<string, unknown>> | undefined,
+): number | undefined {
   const failed = count(headers?.["x-delivery-count"]);
   const acquired = count(headers?.["x-acquired-count"]);
   if (failed === undefined && acquired === undefined) return redelivered ? undefined : 1;
@@ -234,7 +238,20 @@ function stableId(delivered: AmqpMessage): string {
   const origin = firstDeath(properties.headers) ?? { exchange: fields.exchange, routingKey: fields.routingKey };
   const { contentType, contentEncoding, correlationId, replyTo, timestamp, type, userId, appId } = properties;
   const hash = createHash("sha256");
-  hash.update(JSON.stringify([origin.exchange, origin.routingKey, contentType, contentEncoding, correlationId, replyTo, timestamp, type, userId, appId]));
+  hash.update(
+    JSON.stringify([
+      origin.exchange,
+      origin.routingKey,
+      contentType,
+      contentEncoding,
+      correlationId,
+      replyTo,
+      timestamp,
+      type,
+      userId,
+      appId,
+    ]),
+  );
   hash.update(JSON.stringify(sendersHeaders(properties.headers)));
   hash.update(content);
   return `foreign-${hash.digest("hex").slice(0, 32)}`;
@@ -247,10 +264,13 @@ function sendersHeaders(headers: Headers | MessageProperties["headers"]): readon
 }
 
 /** The oldest entry of `x-death` is the last. */
-function firstDeath(headers: MessageProperties["headers"]): { readonly exchange: string; readonly routingKey: string } | undefined {
+function firstDeath(
+  headers: MessageProperties["headers"],
+): { readonly exchange: string; readonly routingKey: string } | undefined {
   const deaths: unknown = headers?.["x-death"];
   const first: unknown = Array.isArray(deaths) ? deaths.at(-1) : undefined;
-  if (typeof first !== "object" || first === null || !("exchange" in first) || !("routing-keys" in first)) return undefined;
+  if (typeof first !== "object" || first === null || !("exchange" in first) || !("routing-keys" in first))
+    return undefined;
   const keys: unknown = first["routing-keys"];
   return { exchange: headerText(first.exchange), routingKey: headerText(Array.isArray(keys) ? keys[0] : undefined) };
 }

@@ -19,15 +19,13 @@ import * as receipts from "./receipts.ts";
 import type { WireProperties } from "./wire.ts";
 import { encodeMessage, headerProblem, wireHeaders } from "./wire.ts";
 
-export interface Publisher {
-  dispatch(batch: readonly Outbound[], options: Abortable): Promise<readonly Receipt[]>;
-}
+export type Dispatch = (batch: readonly Outbound[], options: Abortable) => Promise<readonly Receipt[]>;
 
-export interface PublisherOptions {
-  readonly link: Link;
+export interface DispatchOptions {
+  readonly link: Pick<Link, "blocked">;
+  /** Resolves when messages can be published. */
+  readonly ready: (signal: AbortSignal) => Promise<Connection>;
   readonly settings: Settings;
-  /** A queue or exchange turned out to be missing. */
-  readonly onMissing: (kind: "queue" | "exchange", name: string) => void;
 }
 
 /** An open confirm channel. */
@@ -40,7 +38,7 @@ interface Lane {
   full: boolean;
 }
 
-export function createPublisher(options: PublisherOptions): Publisher {
+export function createDispatch(options: DispatchOptions): Dispatch {
   const { link, settings } = options;
   const lanes = new Map<string, Lane>();
   const openings = new Map<string, Promise<Lane>>();
@@ -48,7 +46,7 @@ export function createPublisher(options: PublisherOptions): Publisher {
   /** The exchange's channel, as soon as the broker takes messages. */
   const laneFor = async (exchange: string, signal: AbortSignal): Promise<Lane> => {
     for (;;) {
-      const connection = await link.ready(signal, true);
+      const connection = await options.ready(signal);
       const lane = lanes.get(exchange) ?? (await abortable(opened(connection, exchange), signal));
       if (lane === undefined) await abortable(connection.gone, signal);
       else if (!lane.closed) return lane;
@@ -78,7 +76,6 @@ export function createPublisher(options: PublisherOptions): Publisher {
     channel.on("return", ({ fields, properties }) => {
       const id: unknown = properties.messageId ?? properties.headers?.[wireHeaders.id];
       lane.confirms.returned(String(id), fields.routingKey, receipts.noSuchQueue(fields.routingKey));
-      options.onMissing("queue", fields.routingKey);
     });
     channel.on("drain", () => {
       lane.full = false;
@@ -89,7 +86,6 @@ export function createPublisher(options: PublisherOptions): Publisher {
       if (lanes.get(exchange) === lane) lanes.delete(exchange);
       lane.confirms.fail(receipts.forClosedChannel(lastError, exchange, lane.confirms.confirmedAny));
       lane.changed.notify();
-      if (receipts.isMissingExchange(lastError)) options.onMissing("exchange", exchange);
     });
     if (connection.closed) throw new Error("The connection was closed.");
     lanes.set(exchange, lane);
@@ -100,7 +96,9 @@ export function createPublisher(options: PublisherOptions): Publisher {
   const writable = async (lane: Lane, signal: AbortSignal): Promise<void> => {
     while (!lane.closed) {
       if (!lane.full && link.blocked === undefined) return;
-      await (lane.full ? abortable(lane.changed.next, signal) : Promise.race([link.ready(signal, true), abortable(lane.changed.next, signal)]));
+      await (lane.full
+        ? abortable(lane.changed.next, signal)
+        : Promise.race([options.ready(signal), abortable(lane.changed.next, signal)]));
     }
   };
 
@@ -125,7 +123,12 @@ export function createPublisher(options: PublisherOptions): Publisher {
     }
     const content = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     try {
-      lane.full = !lane.channel.publish(route.exchange, route.routingKey ?? message.type, content, properties as Options.Publish);
+      lane.full = !lane.channel.publish(
+        route.exchange,
+        route.routingKey ?? message.type,
+        content,
+        properties as Options.Publish,
+      );
       lane.confirms.published(batch, batch.tried);
     } catch (error) {
       // amqplib encodes before it writes: nothing of the message has left.
@@ -150,21 +153,19 @@ export function createPublisher(options: PublisherOptions): Publisher {
     await abortable(promise, signal);
   };
 
-  return {
-    async dispatch(outbound, { signal }) {
-      const address = outbound[0]?.address;
-      if (address === undefined) return [];
-      let failure: unknown;
-      let batch: Batch | undefined;
-      try {
-        const route = routeOf(address);
-        batch = newBatch(outbound, route);
-        await run(batch, route, signal);
-      } catch (error) {
-        failure = error;
-      }
-      return receipts.complete(outbound, batch, failure);
-    },
+  return async (outbound, { signal }) => {
+    const address = outbound[0]?.address;
+    if (address === undefined) return [];
+    let failure: unknown;
+    let batch: Batch | undefined;
+    try {
+      const route = routeOf(address);
+      batch = newBatch(outbound, route);
+      await run(batch, route, signal);
+    } catch (error) {
+      failure = error;
+    }
+    return receipts.complete(outbound, batch, failure);
   };
 }
 

@@ -21,7 +21,9 @@ export function deadLetterQueue(channel: ChannelInfo, group: string): string {
 }
 
 export function queueOf(source: InletAddress | DeadLetterAddress): string {
-  return source.kind === "inlet" ? inletQueue(source.channel, source.group) : deadLetterQueue(source.channel, source.group);
+  return source.kind === "inlet"
+    ? inletQueue(source.channel, source.group)
+    : deadLetterQueue(source.channel, source.group);
 }
 
 /** @throws UNSUPPORTED_CAPABILITY for reply inboxes */
@@ -29,14 +31,16 @@ export function routeOf(address: Address): Route {
   switch (address.kind) {
     case "channel":
       // A topic without groups is fine, so its messages may go nowhere.
-      if (address.channel.kind === "topic") return { exchange: address.channel.name, routingKey: undefined, mandatory: false };
+      if (address.channel.kind === "topic")
+        return { exchange: address.channel.name, routingKey: undefined, mandatory: false };
       return { exchange: "", routingKey: address.channel.name, mandatory: true };
     case "inlet":
     case "dead-letters":
       return { exchange: "", routingKey: queueOf(address), mandatory: true };
     case "reply":
-      throw noReplies();
+      break;
   }
+  throw noReplies();
 }
 
 export function noReplies(): PosthornError {

@@ -138,7 +138,10 @@ function validate(options: unknown): RabbitmqOptions {
   const issue = result.error.issues[0];
   if (issue?.code === "unrecognized_keys") {
     const option = [...issue.path, issue.keys[0]].join(".");
-    throw invalid(option, `the RabbitMQ transport has no option of this name; it knows ${Object.keys(optionsSchema.shape).join(", ")}`);
+    throw invalid(
+      option,
+      `the RabbitMQ transport has no option of this name; it knows ${Object.keys(optionsSchema.shape).join(", ")}`,
+    );
   }
   throw invalid(issue?.path.join(".") ?? "", issue?.message ?? "it is not valid");
 }
@@ -146,7 +149,8 @@ function validate(options: unknown): RabbitmqOptions {
 function readUrl(text: string): Readonly<Record<string, unknown>> {
   // The error of `new URL` holds the whole text, password and all: it must not become a cause.
   const url = URL.parse(text);
-  if (url === null || (url.protocol !== "amqp:" && url.protocol !== "amqps:")) throw invalid("url", "it must look like amqp://user:password@host:5672/vhost, or begin with amqps://");
+  if (url === null || (url.protocol !== "amqp:" && url.protocol !== "amqps:"))
+    throw invalid("url", "it must look like amqp://user:password@host:5672/vhost, or begin with amqps://");
   if (url.hash !== "") throw invalid("url", `it has a "#"; write it as %23`);
   const options: Record<string, unknown> = { tls: url.protocol === "amqps:" };
   if (url.hostname !== "") options["hostname"] = url.hostname.replace(/^\[|\]$/g, "");
@@ -155,7 +159,8 @@ function readUrl(text: string): Readonly<Record<string, unknown>> {
   if (url.password !== "") options["password"] = decode("password", url.password);
   if (url.pathname.length > 1) options["vhost"] = decode("vhost", url.pathname.slice(1));
   for (const [name, value] of url.searchParams) {
-    if (!Object.hasOwn(queryOptions, name)) throw invalid(name, `a URL of the RabbitMQ transport takes only ${Object.keys(queryOptions).join(", ")}`);
+    if (!Object.hasOwn(queryOptions, name))
+      throw invalid(name, `a URL of the RabbitMQ transport takes only ${Object.keys(queryOptions).join(", ")}`);
     options[name] = readQuery(name, value);
   }
   return options;
@@ -176,5 +181,7 @@ function decode(name: string, text: string): string {
 }
 
 function invalid(option: string, reason: string): PosthornError {
-  return new PosthornError("INVALID_OPTION", `The option ${JSON.stringify(option)} is wrong: ${reason}.`, { details: { option } });
+  return new PosthornError("INVALID_OPTION", `The option ${JSON.stringify(option)} is wrong: ${reason}.`, {
+    details: { option },
+  });
 }

@@ -5,37 +5,51 @@ import type { Batch } from "./confirms.ts";
 import { replyCode, replyCodes } from "./errors.ts";
 
 export function rejected(): Receipt {
-  return failed(new PosthornError("REJECTED", "RabbitMQ refused to take the message now (basic.nack): the queue is full or has no quorum."));
+  return failed(
+    new PosthornError(
+      "REJECTED",
+      "RabbitMQ refused to take the message now (basic.nack): the queue is full or has no quorum.",
+    ),
+  );
 }
 
 export function noSuchQueue(queue: string): Receipt {
-  return failed(new PosthornError("UNROUTABLE", `There is no queue ${JSON.stringify(queue)} on RabbitMQ.`, { details: { queue } }));
+  return failed(
+    new PosthornError("UNROUTABLE", `There is no queue ${JSON.stringify(queue)} on RabbitMQ.`, { details: { queue } }),
+  );
 }
 
 export function tooLarge(message: Message, maxMessageBytes: number): Receipt {
   const bytes = message.body.byteLength;
   return failed(
-    new PosthornError("MESSAGE_TOO_LARGE", `The body of message ${message.id} has ${bytes} bytes; RabbitMQ takes at most ${maxMessageBytes}.`, {
-      details: { bytes, maxMessageBytes },
-    }),
+    new PosthornError(
+      "MESSAGE_TOO_LARGE",
+      `The body of message ${message.id} has ${bytes} bytes; RabbitMQ takes at most ${maxMessageBytes}.`,
+      {
+        details: { bytes, maxMessageBytes },
+      },
+    ),
   );
 }
 
 export function badHeaders(message: Message, problem: "MESSAGE_TOO_LARGE" | "INVALID_HEADER"): Receipt {
-  const text = problem === "INVALID_HEADER" ? "A header's name is longer than 255 bytes" : "The headers do not fit into one AMQP frame";
+  const text =
+    problem === "INVALID_HEADER"
+      ? "A header's name is longer than 255 bytes"
+      : "The headers do not fit into one AMQP frame";
   return failed(new PosthornError(problem, `${text} in message ${message.id}.`));
 }
 
 export function notEncodable(message: Message, cause: unknown): Receipt {
-  return failed(new PosthornError("TRANSPORT_FAILED", `Message ${message.id} cannot be encoded: ${messageOf(cause)}`, { cause }));
+  return failed(
+    new PosthornError("TRANSPORT_FAILED", `Message ${message.id} cannot be encoded: ${messageOf(cause)}`, { cause }),
+  );
 }
 
 function unknown(cause?: unknown): Receipt {
-  return failed(new PosthornError("UNKNOWN_OUTCOME", "RabbitMQ did not confirm the message; it may have taken it.", { cause }));
-}
-
-export function isMissingExchange(error: unknown): boolean {
-  return replyCode(error) === replyCodes.notFound;
+  return failed(
+    new PosthornError("UNKNOWN_OUTCOME", "RabbitMQ did not confirm the message; it may have taken it.", { cause }),
+  );
 }
 
 /**
@@ -44,29 +58,47 @@ export function isMissingExchange(error: unknown): boolean {
  * The broker does not say which message made it close the channel. The last one was not taken in any case. The others
  * were not either when the channel never confirmed anything: then the fault was there from the first one on.
  */
-export function forClosedChannel(error: unknown, exchange: string, confirmedAny: boolean): (message: Message, isLast: boolean) => Receipt {
+export function forClosedChannel(
+  error: unknown,
+  exchange: string,
+  confirmedAny: boolean,
+): (message: Message, isLast: boolean) => Receipt {
   const lost = unknown(error);
   const name = exchange === "" ? "the default exchange" : `exchange ${JSON.stringify(exchange)}`;
   switch (replyCode(error)) {
     case replyCodes.notFound: {
-      const missing = failed(new PosthornError("UNROUTABLE", `There is no ${name} on RabbitMQ.`, { cause: error, details: { exchange } }));
+      const missing = failed(
+        new PosthornError("UNROUTABLE", `There is no ${name} on RabbitMQ.`, { cause: error, details: { exchange } }),
+      );
       return (_, isLast) => (isLast || !confirmedAny ? missing : lost);
     }
     case replyCodes.accessRefused: {
-      const refused = failed(new PosthornError("ACCESS_REFUSED", `The account may not publish to ${name} on RabbitMQ. Grant it the permission.`, { cause: error }));
+      const refused = failed(
+        new PosthornError(
+          "ACCESS_REFUSED",
+          `The account may not publish to ${name} on RabbitMQ. Grant it the permission.`,
+          { cause: error },
+        ),
+      );
       return (_, isLast) => (isLast || !confirmedAny ? refused : lost);
     }
     case replyCodes.preconditionFailed: {
       const sizes = /message size (\d+) is larger than configured max size (\d+)/.exec(messageOf(error));
-      return (message) => (message.body.byteLength === Number(sizes?.[1]) ? tooLarge(message, Number(sizes?.[2])) : lost);
+      return (message) =>
+        message.body.byteLength === Number(sizes?.[1]) ? tooLarge(message, Number(sizes?.[2])) : lost;
     }
+    case undefined:
     default:
       return () => lost;
   }
 }
 
 /** A receipt for each message, when the dispatch is over for the given reason. */
-export function complete(outbound: readonly Outbound[], batch: Batch | undefined, failure: unknown): readonly Receipt[] {
+export function complete(
+  outbound: readonly Outbound[],
+  batch: Batch | undefined,
+  failure: unknown,
+): readonly Receipt[] {
   let unsentReceipt: Receipt | undefined;
   let unknownReceipt: Receipt | undefined;
   return outbound.map((_, index) => {
@@ -78,6 +110,12 @@ export function complete(outbound: readonly Outbound[], batch: Batch | undefined
 }
 
 function unsent(cause: unknown): Receipt {
-  if (isPosthornError(cause) && cause.code !== "ABORTED") return failed(cause);
-  return failed(new PosthornError("CONNECTION_LOST", "There was no connection to RabbitMQ that takes messages; the message was not sent.", { cause }));
+  if (isPosthornError(cause, "UNSUPPORTED_CAPABILITY")) return failed(cause);
+  return failed(
+    new PosthornError(
+      "CONNECTION_LOST",
+      "There was no connection to RabbitMQ that takes messages; the message was not sent.",
+      { cause },
+    ),
+  );
 }

@@ -4,6 +4,7 @@
  */
 import { PosthornError } from "@posthorn/core/transport";
 import type { Channel, ConsumeMessage } from "amqplib";
+import { abortable } from "./abort.ts";
 import type { Connection } from "./connection.ts";
 import { closeChannel, quiet } from "./connection.ts";
 import type { Settlements } from "./settlements.ts";
@@ -68,24 +69,31 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   let counted = 0;
   let closed = false;
   let lastError: unknown;
+  let closing: Promise<void> | undefined;
 
   quiet(channel);
   channel.on("error", (error) => {
     lastError = error;
   });
-  channel.on("close", () => {
+  const end = (): void => {
+    if (closed) return;
     closed = true;
     settlements.discard();
-    lost.abort(new PosthornError("CONNECTION_LOST", "The channel to RabbitMQ that the message came by is gone.", { cause: lastError }));
+    lost.abort(
+      new PosthornError("CONNECTION_LOST", "The channel to RabbitMQ that the message came by is gone.", {
+        cause: lastError,
+      }),
+    );
     options.onClosed(session);
-  });
+  };
+  channel.on("close", end);
 
   const onMessage = (grant: Grant, message: ConsumeMessage | null): void => {
     if (message === null) {
       // The queue was deleted, or its consumers were timed out: the leases of the whole channel are worth nothing.
       lastError ??= new Error(`RabbitMQ ended the consumer of queue ${JSON.stringify(queue)}.`);
       settlements.flush();
-      channel.close().catch(() => undefined);
+      closing ??= closeChannel(channel);
       return;
     }
     settlements.add(message.fields.deliveryTag);
@@ -137,7 +145,10 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     },
     async close(signal) {
       settlements.flush();
-      await closeChannel(channel, signal);
+      // The broker's answer says that it has read the settlements. A connection that is closed before it overtakes them.
+      closing ??= closeChannel(channel);
+      await abortable(closing, signal).catch(() => undefined);
+      end();
     },
   };
   if (connection.closed) throw new Error("The connection was closed.");

@@ -44,7 +44,8 @@ export function declarationsOf(topology: Topology, deliveryLimit: number): reado
   const queues: Declaration[] = [];
   const bindings: Declaration[] = [];
   for (const channel of topology.channels) {
-    if (channel.kind === "topic") exchanges.push({ kind: "exchange", id: `exchange ${channel.name}`, name: channel.name });
+    if (channel.kind === "topic")
+      exchanges.push({ kind: "exchange", id: `exchange ${channel.name}`, name: channel.name });
   }
   for (const { channel, name, types } of topology.groups) {
     const inlet = inletQueue(channel, name);
@@ -63,7 +64,13 @@ export function declarationsOf(topology: Topology, deliveryLimit: number): reado
     );
     if (channel.kind === "queue") continue;
     for (const type of types) {
-      bindings.push({ kind: "binding", id: `binding ${channel.name} ${type} ${inlet}`, exchange: channel.name, queue: inlet, routingKey: type });
+      bindings.push({
+        kind: "binding",
+        id: `binding ${channel.name} ${type} ${inlet}`,
+        exchange: channel.name,
+        queue: inlet,
+        routingKey: type,
+      });
     }
   }
   return [...exchanges, ...queues, ...bindings];
@@ -148,14 +155,15 @@ function missingChange(declaration: Declaration): TopologyChange {
 }
 
 function nameOf(declaration: Declaration): string {
-  return declaration.kind === "binding" ? `${declaration.exchange} -> ${declaration.queue} (${declaration.routingKey})` : declaration.name;
+  return declaration.kind === "binding"
+    ? `${declaration.exchange} -> ${declaration.queue} (${declaration.routingKey})`
+    : declaration.name;
 }
 
 /** What was applied, to make it exist again where the broker has lost it. */
 export interface AppliedTopology {
   remember(declarations: readonly Declaration[]): void;
-  /** Whether the queue or exchange belongs to it. */
-  has(kind: "queue" | "exchange", name: string): boolean;
+  hasQueue(name: string): boolean;
   restore(connection: Connection, signal: AbortSignal): Promise<void>;
 }
 
@@ -165,8 +173,8 @@ export function createAppliedTopology(): AppliedTopology {
     remember(declarations) {
       for (const declaration of declarations) applied.set(declaration.id, declaration);
     },
-    has(kind, name) {
-      return applied.has(`${kind} ${name}`);
+    hasQueue(name) {
+      return applied.has(`queue ${name}`);
     },
     async restore(connection, signal) {
       const ordered = { exchange: 0, queue: 1, binding: 2 };

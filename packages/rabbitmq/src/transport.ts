@@ -1,7 +1,9 @@
 import type {
   Capabilities,
+  ConsumeOptions,
   ConnectOptions,
   CreateTransport,
+  Receive,
   Source,
   Transport,
   TransportEnvironment,
@@ -10,11 +12,11 @@ import type {
 } from "@posthorn/core/transport";
 import { isPosthornError, messageOf, systemClock } from "@posthorn/core/transport";
 import { createAdmin } from "./admin.ts";
-import type { Link, LinkOptions } from "./connection.ts";
+import type { Connection, Link, LinkOptions } from "./connection.ts";
 import { closedError, createLink } from "./connection.ts";
 import type { Intake } from "./consume.ts";
 import { createIntake } from "./consume.ts";
-import { createPublisher } from "./dispatch.ts";
+import { createDispatch } from "./dispatch.ts";
 import { noReplies, queueOf } from "./names.ts";
 import type { RabbitmqOptions, Settings } from "./options.ts";
 import { readOptions } from "./options.ts";
@@ -53,7 +55,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     // Before the first message goes out again, its queue exists again.
     restore: (connection) => topology.restore(connection, closing.signal),
     onConnected: () => onConnected(),
-    onDisconnected: (error) => onDisconnected("publishing", error),
+    onDisconnected: (error) => onDisconnected(error),
     onBlocked: (reason) => {
       if (reason === undefined) report({ name: "transport.unblocked", detail: "RabbitMQ takes messages again." });
       else report({ name: "transport.blocked", detail: `RabbitMQ takes no messages at present: ${reason}.` });
@@ -63,21 +65,32 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     ...common,
     purpose: "consuming",
     onConnected: () => onConnected(),
-    onDisconnected: (error) => onDisconnected("consuming", error),
+    onDisconnected: (error) => onDisconnected(error),
     onBlocked: () => undefined,
   });
 
-  const isConnected = (): boolean => publishing.connection !== undefined && consuming.connection !== undefined;
-
+  /** Both connections are up. One without the other is an outage like any other, told once. */
+  let connected = false;
   const onConnected = (): void => {
-    if (!isConnected()) return;
+    if (publishing.connection === undefined || consuming.connection === undefined) return;
+    connected = true;
     connectedBefore = true;
     report({ name: "transport.connected", detail: `Connected to RabbitMQ at ${settings.hostname}:${settings.port}.` });
   };
-
-  const onDisconnected = (which: string, error: unknown): void => {
+  const onDisconnected = (error: unknown): void => {
+    if (!connected) return;
+    connected = false;
     const reason = error === undefined ? "" : `: ${messageOf(error)}`;
-    report({ name: "transport.disconnected", detail: `The ${which} connection to RabbitMQ was lost${reason}. Connecting again.`, error });
+    const detail = `The connection to RabbitMQ was lost${reason}. Connecting again.`;
+    report({ name: "transport.disconnected", detail, error });
+  };
+  /** What broke one connection has mostly broken the other too, which only does not know it yet. */
+  const readyToPublish = async (signal: AbortSignal): Promise<Connection> => {
+    for (;;) {
+      await consuming.ready(signal);
+      const connection = await publishing.ready(signal, true);
+      if (connected) return connection;
+    }
   };
 
   /** At most one restoration is under way, however many ask for it. */
@@ -93,18 +106,13 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     await topology.restore(connection, closing.signal);
   };
 
-  const publisher = createPublisher({
+  const dispatch = createDispatch({
     link: publishing,
+    ready: readyToPublish,
     settings,
-    onMissing: (kind, name) => {
-      if (!topology.has(kind, name)) return;
-      restoreTopology().catch((error: unknown) => {
-        if (!closing.signal.aborted) common.onFailed(`The topology could not be restored: ${messageOf(error)}`, error);
-      });
-    },
   });
 
-  const newIntake = (source: Source, receive: Parameters<Transport["consume"]>[1], maxInFlight: number): Intake => {
+  const newIntake = (source: Source, receive: Receive, { maxInFlight, paused = false }: ConsumeOptions): Intake => {
     if (source.kind === "reply") throw noReplies();
     const queue = queueOf(source);
     const intake = createIntake({
@@ -113,13 +121,28 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       queue,
       receive,
       maxInFlight,
+      paused,
       restoreQueue: async () => {
-        if (!topology.has("queue", queue)) return false;
+        if (!topology.hasQueue(queue)) return false;
         await restoreTopology();
         return true;
       },
-      onLost: (error) => report({ name: "transport.consumer-lost", detail: `The consumer of queue ${JSON.stringify(queue)} was lost: ${messageOf(error)}`, error }),
-      onRestored: () => report({ name: "transport.consumer-restored", detail: `The consumer of queue ${JSON.stringify(queue)} is back.` }),
+      onLost: (error) =>
+        report({
+          name: "transport.consumer-lost",
+          detail: `The consumer of queue ${JSON.stringify(queue)} was lost: ${messageOf(error)}`,
+          error,
+        }),
+      onRestored: () =>
+        report({
+          name: "transport.consumer-restored",
+          detail: `The consumer of queue ${JSON.stringify(queue)} is back.`,
+        }),
+      onFailed: (error) =>
+        common.onFailed(
+          `The consumer of queue ${JSON.stringify(queue)} cannot be restored yet: ${messageOf(error)}`,
+          error,
+        ),
       onEnded: () => intakes.delete(intake),
     });
     return intake;
@@ -129,7 +152,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     specVersion: 1,
     system: "rabbitmq",
     capabilities: capabilitiesOf(settings),
-    admin: createAdmin(consuming),
+    admin: createAdmin(consuming, environment.clock),
 
     async connect(options: ConnectOptions) {
       report = options.report;
@@ -163,11 +186,11 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       }
     },
 
-    dispatch: publisher.dispatch,
+    dispatch,
 
     async consume(source, receive, options) {
       if (closing.signal.aborted) throw closedError();
-      const intake = newIntake(source, receive, options.maxInFlight);
+      const intake = newIntake(source, receive, options);
       intakes.add(intake);
       try {
         await intake.start(options);
@@ -189,9 +212,11 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
 
   function healthOf(): TransportHealth {
     if (closing.signal.aborted) return { status: "closed" };
-    if (!isConnected()) return { status: connectedBefore ? "disconnected" : "connecting" };
-    if (publishing.blocked !== undefined) return { status: "degraded", detail: `RabbitMQ takes no messages at present: ${publishing.blocked}` };
-    for (const intake of intakes) if (intake.restoring) return { status: "degraded", detail: "A consumer is being restored." };
+    if (!connected) return { status: connectedBefore ? "disconnected" : "connecting" };
+    if (publishing.blocked !== undefined)
+      return { status: "degraded", detail: `RabbitMQ takes no messages at present: ${publishing.blocked}` };
+    for (const intake of intakes)
+      if (intake.restoring) return { status: "degraded", detail: "A consumer is being restored." };
     return { status: "connected" };
   }
 }

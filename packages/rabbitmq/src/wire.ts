@@ -108,10 +108,12 @@ function encodeHeaders(message: Message, cloudEvents: boolean): Record<string, s
   if (!fits(message.source)) set(wireHeaders.source, message.source);
   if (!fits(message.contentType)) set(wireHeaders.contentType, message.contentType);
   // Set and empty is not the same as not set.
-  if (message.correlationId === "" || !fits(message.correlationId ?? "")) set(wireHeaders.correlationId, message.correlationId ?? "");
+  if (message.correlationId === "" || !fits(message.correlationId ?? ""))
+    set(wireHeaders.correlationId, message.correlationId ?? "");
   if (message.replyTo === "" || !fits(message.replyTo ?? "")) set(wireHeaders.replyTo, message.replyTo ?? "");
   for (const name in message.headers) {
-    if (Object.hasOwn(message.headers, name)) set(isTaken(name) ? escapedHeaderPrefix + name : name, message.headers[name] ?? "");
+    if (Object.hasOwn(message.headers, name))
+      set(isTaken(name) ? escapedHeaderPrefix + name : name, message.headers[name] ?? "");
   }
   if (cloudEvents) {
     const attributes = cloudEventAttributes(message);
@@ -142,7 +144,10 @@ const longestHeaderNameBytes = 255;
 const fixedPropertyBytes = 64;
 
 /** Why the headers cannot be sent; `undefined` when they can. Called before the message is given to amqplib. */
-export function headerProblem(properties: WireProperties, frameMaxBytes: number): "MESSAGE_TOO_LARGE" | "INVALID_HEADER" | undefined {
+export function headerProblem(
+  properties: WireProperties,
+  frameMaxBytes: number,
+): "MESSAGE_TOO_LARGE" | "INVALID_HEADER" | undefined {
   const { headers } = properties;
   if (headers === undefined) return undefined;
   let bytes = 4;
@@ -161,6 +166,7 @@ export function headerProblem(properties: WireProperties, frameMaxBytes: number)
 function shortStringBytes(properties: WireProperties): number {
   const { contentType, correlationId, replyTo, messageId, type, appId } = properties;
   let bytes = 0;
-  for (const text of [contentType, correlationId, replyTo, messageId, type, appId]) bytes += 1 + Buffer.byteLength(text ?? "");
+  for (const text of [contentType, correlationId, replyTo, messageId, type, appId])
+    bytes += 1 + Buffer.byteLength(text ?? "");
   return bytes;
 }
