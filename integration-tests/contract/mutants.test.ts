@@ -9,7 +9,7 @@ import { afterAll, describe, expect, test } from "vitest";
 import { memoryHarness } from "./memory-harness.ts";
 
 /** Impatient: a mutant that hangs is killed by a deadline. */
-const bounds = { patienceMs: 600, redeliveryMs: 600, resumeMs: 600, detectMs: 1_000, backlog: 2_000 };
+const bounds = { patienceMs: 1_000, redeliveryMs: 1_000, resumeMs: 1_000, detectMs: 1_500, backlog: 2_000 };
 
 const named = [...new Set(mutants.flatMap(({ killedBy }) => killedBy))].toSorted();
 const table: { mutant: string; killedBy: string; verdict: string }[] = [];

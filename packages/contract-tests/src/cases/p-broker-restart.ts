@@ -14,6 +14,9 @@ import { wrapTransport } from "../wrap-transport.ts";
 /** Bad credentials are told at once: this is far below any backoff's end. */
 const refusedWithinMs = 5_000;
 
+const transportEvents = (world: World, bus: Bus): readonly string[] =>
+  world.events(bus).flatMap((event) => ("detail" in event ? [`${event.name}: ${event.detail}`] : []));
+
 interface UnderLoad {
   readonly bus: Bus;
   readonly got: Recorder<Numbered>;
@@ -69,10 +72,7 @@ async function killUnderLoad(world: World): Promise<UnderLoad> {
       seen: () => ({
         failures,
         health: bus.health(),
-        events: world
-          .events(bus)
-          .filter(({ name }) => name.startsWith("transport."))
-          .slice(-8),
+        transportEvents: transportEvents(world, bus),
       }),
     },
   );
@@ -103,6 +103,8 @@ export const brokerRestartCases: readonly ContractCase[] = [
           confirmed: confirmed.length,
           handled: handled().size,
           missing: confirmed.filter((n) => !handled().has(n)).slice(0, 10),
+          health: bus.health(),
+          transportEvents: transportEvents(world, bus),
         }),
       });
       await world.drained([bus], [inlet(world.queue())], world.bounds.resumeMs);
