@@ -19,7 +19,8 @@ export interface Backoff {
  * @returns milliseconds, whole
  */
 export function backoffDelay(backoff: Backoff, failure: number, random: number): number {
-  const wait = Math.min(backoff.maxMs, backoff.initialMs * (backoff.factor ?? 2) ** (failure - 1));
+  const grown = backoff.initialMs === 0 ? 0 : backoff.initialMs * (backoff.factor ?? 2) ** (failure - 1);
+  const wait = Math.min(backoff.maxMs, grown);
   const chance = wait * (backoff.jitter ?? 0.5);
   return Math.round(wait - chance * random);
 }

@@ -134,7 +134,8 @@ export interface Bus extends AsyncDisposable {
   /**
    * Ends in order: no new deliveries; running handlers finish, until the deadline; then their `signal` fires and what they
    * had is released to be handled elsewhere, without counting as a failure; pending sends settle; the transport closes.
-   * Can be called more than once.
+   * Can be called more than once; whoever gives it less time than those before shortens it. Not to be awaited in a handler,
+   * for which it would wait in turn.
    */
   close(options?: CloseOptions): Promise<void>;
 }

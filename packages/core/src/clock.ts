@@ -6,8 +6,10 @@ export interface Timer {
 
 /** The only source of time in Posthorn, so that tests can own it. */
 export interface Clock {
-  /** Milliseconds since the Unix epoch. */
+  /** Milliseconds since the Unix epoch. May jump when the computer's clock is set. */
   now(): number;
+  /** Milliseconds since some moment; only ever goes on. For measuring durations and keeping deadlines. */
+  monotonic(): number;
   /**
    * Calls `callback` once, `delayMs` from now. Delays above the platform's limit (2^31-1 ms) are kept exactly.
    * A pending timer keeps the process alive unless `unref` is set.
@@ -20,11 +22,12 @@ const longestTimeoutMs = 2 ** 31 - 1;
 /** The computer's clock. */
 export const systemClock: Clock = {
   now: () => Date.now(),
+  monotonic: () => performance.now(),
   setTimeout(callback, delayMs, options) {
-    const due = Date.now() + delayMs;
+    const due = performance.now() + delayMs;
     let handle: ReturnType<typeof setTimeout>;
     const arm = (): void => {
-      const left = Math.max(0, due - Date.now());
+      const left = Math.max(0, due - performance.now());
       handle = left > longestTimeoutMs ? setTimeout(arm, longestTimeoutMs) : setTimeout(callback, left);
       if (options?.unref === true) handle.unref();
     };

@@ -28,20 +28,27 @@ export function cloudEventAttributes(message: Message): Record<string, string> {
     id: message.id,
     type: message.type,
     source: message.source,
-    time: new Date(message.time).toISOString(),
   };
+  setTime(attributes, "time", message.time);
+  setTime(attributes, "notbefore", message.notBefore);
+  setTime(attributes, "expirytime", message.expiresAt);
   if (message.version !== 1) attributes["messageversion"] = String(message.version);
   if (message.attempt !== 1) attributes["attempt"] = String(message.attempt);
   if (message.key !== undefined) attributes["partitionkey"] = message.key;
   if (message.correlationId !== undefined) attributes["correlationid"] = message.correlationId;
   if (message.causationId !== undefined) attributes["causationid"] = message.causationId;
   if (message.replyTo !== undefined) attributes["replyto"] = message.replyTo;
-  if (message.notBefore !== undefined) attributes["notbefore"] = new Date(message.notBefore).toISOString();
-  if (message.expiresAt !== undefined) attributes["expirytime"] = new Date(message.expiresAt).toISOString();
   if (message.traceparent !== undefined) attributes["traceparent"] = message.traceparent;
   if (message.tracestate !== undefined) attributes["tracestate"] = message.tracestate;
   if (message.baggage !== undefined) attributes["baggage"] = message.baggage;
   return attributes;
+}
+
+/** A foreign time may be none that a Date can hold; then the attribute is left out. */
+function setTime(attributes: Record<string, string>, name: string, time: number | undefined): void {
+  if (time === undefined) return;
+  const date = new Date(time);
+  if (!Number.isNaN(date.getTime())) attributes[name] = date.toISOString();
 }
 
 const envelopeAttributes = new Set([

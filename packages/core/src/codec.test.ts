@@ -70,6 +70,15 @@ describe("bytes", () => {
     expect(encoded).not.toBe(value);
   });
 
+  test("copies a Buffer too, whose slice is a view", () => {
+    const buffer = Buffer.from("hello");
+    const encoded = bytes.encode(buffer);
+    const decoded = bytes.decode(buffer) as Uint8Array;
+    buffer.fill(0);
+    expect(new TextDecoder().decode(encoded)).toBe("hello");
+    expect(new TextDecoder().decode(decoded)).toBe("hello");
+  });
+
   test("takes nothing else", () => {
     expect(() => bytes.encode("text")).toThrow(expect.objectContaining({ code: "ENCODE_FAILED" }));
   });

@@ -41,14 +41,16 @@ export const json: Codec = {
     }
     if (text === undefined)
       throw new PosthornError("ENCODE_FAILED", `The payload cannot be written as JSON: it is ${typeof value}.`);
-    refuseLoss(value, "");
+    const loss = findLoss(value);
+    if (loss !== undefined) throw lossError(loss);
     return encoder.encode(text);
   },
   decode(body) {
     try {
       return JSON.parse(decoder.decode(body)) as unknown;
-    } catch (cause) {
-      throw new PosthornError("DECODE_FAILED", `The body (${body.byteLength} bytes) is not JSON in UTF-8.`, { cause });
+    } catch {
+      // Not the cause: it quotes the body.
+      throw new PosthornError("DECODE_FAILED", `The body (${body.byteLength} bytes) is not JSON in UTF-8.`);
     }
   },
 };
@@ -58,39 +60,52 @@ export const bytes: Codec & { readonly contentType: "application/octet-stream" }
   contentType: "application/octet-stream",
   accepts: () => true,
   encode(value) {
-    if (value instanceof Uint8Array) return value.slice();
+    if (value instanceof Uint8Array) return new Uint8Array(value);
     throw new PosthornError("ENCODE_FAILED", `A payload of bytes must be a Uint8Array, not ${describe(value)}.`);
   },
-  decode: (body) => body.slice(),
+  decode: (body) => new Uint8Array(body),
 };
 
-/** Walks what JSON.stringify has already walked without a cycle. */
-function refuseLoss(value: unknown, path: string): void {
-  if (value === null || typeof value === "string" || typeof value === "boolean") return;
-  if (typeof value === "number") {
-    if (!Number.isFinite(value)) refuse(value, path);
-    return;
-  }
-  if (typeof value !== "object") {
-    refuse(value, path);
-    return;
-  }
+interface Loss {
+  readonly value: unknown;
+  path: string;
+}
+
+/**
+ * Finds what JSON would change, walking what JSON.stringify has already walked without a cycle. The path is put together on
+ * the way back, where there is something to tell.
+ */
+function findLoss(value: unknown): Loss | undefined {
+  if (value === null || typeof value === "string" || typeof value === "boolean") return undefined;
+  if (typeof value === "number") return Number.isFinite(value) ? undefined : { value, path: "" };
+  if (typeof value !== "object") return { value, path: "" };
   if (Array.isArray(value)) {
-    for (let index = 0; index < value.length; index++) refuseLoss(value[index], `${path}[${index}]`);
-    return;
+    for (let index = 0; index < value.length; index++) {
+      const loss = findLoss(value[index]);
+      if (loss !== undefined) return within(`[${index}]`, loss);
+    }
+    return undefined;
   }
   const prototype: unknown = Object.getPrototypeOf(value);
   const plain = prototype === null || prototype === Object.prototype || Object.getPrototypeOf(prototype) === null;
-  if (!plain || typeof (value as { toJSON?: unknown }).toJSON === "function") refuse(value, path);
+  if (!plain || typeof (value as { toJSON?: unknown }).toJSON === "function") return { value, path: "" };
   for (const name in value) {
     const member = (value as Record<string, unknown>)[name];
-    if (member !== undefined) refuseLoss(member, path === "" ? name : `${path}.${name}`);
+    const loss = member === undefined ? undefined : findLoss(member);
+    if (loss !== undefined) return within(name, loss);
   }
+  return undefined;
 }
 
-function refuse(value: unknown, path: string): never {
+function within(step: string, loss: Loss): Loss {
+  const separator = loss.path === "" || loss.path.startsWith("[") ? "" : ".";
+  loss.path = `${step}${separator}${loss.path}`;
+  return loss;
+}
+
+function lossError({ value, path }: Loss): PosthornError {
   const where = path === "" ? "The payload" : `The payload's ${path}`;
-  throw new PosthornError(
+  return new PosthornError(
     "ENCODE_FAILED",
     `${where} is ${describe(value)}, which JSON would change on the way: send its JSON form instead.`,
     { details: { path } },

@@ -20,7 +20,8 @@ export class HandlingContext implements Context {
   readonly #delivery: Delivery;
   readonly #message: Message;
   readonly #environment: ContextEnvironment;
-  #signal: AbortSignal | undefined;
+  #controller: AbortController | undefined;
+  #onAbort: ((event: Event) => void) | undefined;
 
   constructor(delivery: Delivery, message: Message, attempt: number, environment: ContextEnvironment) {
     this.attempt = attempt;
@@ -29,9 +30,28 @@ export class HandlingContext implements Context {
     this.#environment = environment;
   }
 
+  /** Not AbortSignal.any: with a listener on it that would be kept as long as its sources, and they outlive the message. */
   get signal(): AbortSignal {
-    this.#signal ??= AbortSignal.any([this.#delivery.lost, this.#environment.stopped]);
-    return this.#signal;
+    if (this.#controller === undefined) {
+      const controller = new AbortController();
+      this.#controller = controller;
+      this.#onAbort = (event) => controller.abort((event.target as AbortSignal).reason);
+      for (const source of this.#sources()) {
+        if (source.aborted) controller.abort(source.reason);
+        source.addEventListener("abort", this.#onAbort);
+      }
+    }
+    return this.#controller.signal;
+  }
+
+  /** The attempt is over: nothing fires any more. */
+  end(): void {
+    if (this.#onAbort === undefined) return;
+    for (const source of this.#sources()) source.removeEventListener("abort", this.#onAbort);
+  }
+
+  #sources(): readonly AbortSignal[] {
+    return [this.#delivery.lost, this.#environment.stopped];
   }
 
   get correlationId(): string {

@@ -1,3 +1,4 @@
+import { inspect } from "node:util";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
 import type { Bus, BusOptions } from "./bus.ts";
@@ -179,6 +180,123 @@ describe("outcomes", () => {
   });
 });
 
+describe("what handlers can throw", () => {
+  const revoked = Proxy.revocable({}, {});
+  revoked.revoke();
+  test.each([
+    ["nothing", undefined],
+    ["a text", "text"],
+    ["an error whose message is an array", Object.assign(new Error("x"), { message: ["a must be a string"] })],
+    ["an error without a message", Object.assign(new Error("x"), { message: undefined })],
+    ["an error whose name is a number", Object.assign(new Error("x"), { name: 42 })],
+    ["an object without a prototype", Object.create(null) as object],
+    [
+      "an error whose getters throw",
+      Object.defineProperties(new Error("x"), {
+        message: {
+          get: () => {
+            throw new Error("y");
+          },
+        },
+        cause: {
+          get: () => {
+            throw new Error("z");
+          },
+        },
+      }),
+    ],
+    ["a revoked proxy", revoked.proxy],
+    ["an error with half a surrogate pair and a megabyte", new Error(`\ud800${"x".repeat(1_000_000)}`)],
+  ])("%s ends in the dead letters, after the attempts of its policy", async (_what, thrown) => {
+    const { bus, transport, clock } = setup({ retry: { attempts: 2, backoff: { initialMs: 1, maxMs: 1 } } });
+    let calls = 0;
+    bus.handle(PlaceOrder, () => {
+      calls++;
+      // eslint-disable-next-line typescript/only-throw-error -- that is the point
+      throw thrown;
+    });
+    await bus.start();
+    const settled = transport.deliver(aMessage());
+    await clock.advance(100);
+    await expect(settled).resolves.toBe("accept");
+    expect(calls).toBe(2);
+    expect(deadLettersOf(transport)).toMatchObject([{ reason: "ATTEMPTS_EXHAUSTED", attempts: 2 }]);
+  });
+});
+
+describe("dead letters", () => {
+  test("one that leaves no room for the record gets a smaller one, and goes without headers where that is too much as well", async () => {
+    const { bus, transport } = setup();
+    bus.handle(PlaceOrder, () => undefined);
+    await bus.start();
+    const tooLarge = failed(new PosthornError("MESSAGE_TOO_LARGE", "too large"));
+    transport.answer = (batch) =>
+      Promise.resolve(batch.map(() => (transport.batches.length < 3 ? tooLarge : { accepted: true })));
+    await expect(transport.deliver(aMessage({ type: "foreign", headers: { large: "x" } }))).resolves.toBe("accept");
+    expect(deadLettersOf(transport)).toMatchObject([
+      { message: expect.any(String) as string },
+      { reason: "NO_HANDLER" },
+      { headersCut: true },
+    ]);
+    expect(transport.batches[2]?.[0]?.message.headers["large"]).toBeUndefined();
+  });
+
+  test("of a structured CloudEvent is the event as it came", async () => {
+    const { bus, transport } = setup();
+    bus.handle(PlaceOrder, () => undefined);
+    await bus.start();
+    const body = new TextEncoder().encode(
+      '{"specversion":"1.0","id":"1","source":"s","type":"place-order","data":{"sku":12345678901234567890}}',
+    );
+    const carrier = aMessage({ type: "", contentType: "application/cloudevents+json", body });
+    await expect(transport.deliver(carrier)).resolves.toBe("accept");
+    expect(transport.batches[0]?.[0]?.message).toMatchObject({ body, contentType: carrier.contentType, type: "" });
+  });
+});
+
+describe("schemas", () => {
+  const schemaOf = (validate: (value: unknown) => unknown): never =>
+    ({ "~standard": { version: 1, vendor: "test", validate } }) as never;
+  const refuses = { issues: [{ message: 'Received "4111-1111"', path: ["card"] }] };
+
+  test.each([
+    ["a promise", () => Promise.resolve(refuses)],
+    ["a thenable", () => ({ then: (resolve: (value: unknown) => void) => resolve(refuses) })],
+    ["the result itself", () => refuses],
+  ])("that answer by %s are heard, and what they quote is not printed", async (_what, validate) => {
+    const { bus, transport } = setup();
+    const Pay = orders.command("pay", { schema: schemaOf(validate) });
+    bus.declare(Pay);
+    await bus.start();
+    const error: unknown = await bus.send(Pay, {} as never).catch((thrown: unknown) => thrown);
+    expect(error).toMatchObject({ code: "SCHEMA_VIOLATION", details: { issues: [{ path: "card" }] } });
+    expect(inspect(error)).not.toContain("4111");
+    expect(transport.batches).toEqual([]);
+  });
+
+  test("that give no result at all are a failure, not a pass", async () => {
+    const { bus } = setup();
+    const Pay = orders.command("pay", { schema: schemaOf(() => undefined) });
+    bus.declare(Pay);
+    await bus.start();
+    await expect(bus.send(Pay, {} as never)).rejects.toThrow(/Standard Schema/);
+  });
+
+  test("that take their time see what is sent", async () => {
+    const { bus, transport } = setup();
+    const gate = Promise.withResolvers<void>();
+    const Pay = orders.command("pay", { schema: schemaOf((value) => gate.promise.then(() => ({ value }))) });
+    bus.declare(Pay);
+    await bus.start();
+    const payload = { sku: "a" };
+    const sent = bus.send(Pay, payload as never);
+    payload.sku = "changed";
+    gate.resolve();
+    await sent;
+    expect(new TextDecoder().decode(transport.batches[0]?.[0]?.message.body)).toBe('{"sku":"a"}');
+  });
+});
+
 describe("concurrency", () => {
   test("a message that waits for its next attempt leaves its place to others", async () => {
     const { bus, transport, clock } = setup({ concurrency: 1 });
@@ -255,6 +373,16 @@ describe("middleware", () => {
       "outer after",
     ]);
   });
+});
+
+test("middleware that does not go on has handled the message", async () => {
+  const { bus, transport } = setup();
+  let handled = 0;
+  bus.use({ handle: () => Promise.resolve() });
+  bus.handle(PlaceOrder, () => handled++);
+  await bus.start();
+  await expect(transport.deliver(aMessage())).resolves.toBe("accept");
+  expect(handled).toBe(0);
 });
 
 describe("what is refused", () => {
@@ -341,6 +469,39 @@ describe("what is refused", () => {
   });
 });
 
+describe("starting", () => {
+  test("that is given up by its caller says so", async () => {
+    const { bus, transport } = setup();
+    transport.connect = ({ signal }) =>
+      new Promise((_resolve, reject) =>
+        signal.addEventListener("abort", () => reject(new PosthornError("CONNECTION_FAILED", "no broker"))),
+      );
+    const controller = new AbortController();
+    const started = bus.start({ signal: controller.signal });
+    controller.abort(new Error("changed my mind"));
+    await expect(started).rejects.toMatchObject({ code: "ABORTED" });
+    expect(bus.health().status).toBe("closed");
+  });
+
+  test("that runs out of time tells the transport's failure", async () => {
+    const { bus, transport, clock } = setup();
+    transport.connect = ({ signal }) =>
+      new Promise((_resolve, reject) =>
+        signal.addEventListener("abort", () => reject(new PosthornError("CONNECTION_FAILED", "no broker"))),
+      );
+    const started = expect(bus.start({ timeoutMs: 1_000 })).rejects.toMatchObject({ code: "CONNECTION_FAILED" });
+    await clock.advance(1_000);
+    await started;
+  });
+
+  test("two buses on one transport is refused", () => {
+    const { transport } = setup();
+    expect(() => createBus({ service: "other", transport })).toThrow(
+      expect.objectContaining({ code: "INVALID_OPTION" }),
+    );
+  });
+});
+
 describe("closing", () => {
   test("waits for the handlers that run, whose signal stays quiet", async () => {
     const { bus, transport, clock } = setup();
@@ -383,6 +544,55 @@ describe("closing", () => {
     await expect(settled).resolves.toBe("release");
     expect(transport.batches).toEqual([]);
     expect(seen.map((event) => event.name)).not.toContain("message.failed");
+  });
+
+  test("a second call that gives less time shortens the first", async () => {
+    const { bus, transport, clock } = setup();
+    bus.handle(PlaceOrder, () => new Promise(() => undefined));
+    await bus.start();
+    const settled = transport.deliver(aMessage());
+    await clock.advance(0);
+    const patient = bus.close({ timeoutMs: 60_000 });
+    const hurried = bus.close({ timeoutMs: 0 });
+    await clock.advance(0);
+    await Promise.all([patient, hurried]);
+    await expect(settled).resolves.toBe("release");
+  });
+
+  test("a transport that fails to stop or close is told of, and does not hold up the rest", async () => {
+    const { bus, transport, clock, seen } = setup();
+    const consume = transport.consume.bind(transport);
+    transport.consume = async (...args) => ({
+      ...(await consume(...args)),
+      stop: () => Promise.reject(new Error("cannot stop")),
+    });
+    transport.close = () => new Promise(() => undefined);
+    bus.handle(PlaceOrder, () => undefined);
+    await bus.start();
+    const closed = bus.close({ timeoutMs: 100 });
+    await clock.advance(10_000);
+    await closed;
+    expect(seen.filter((event) => event.name === "transport.failed")).toHaveLength(2);
+    expect(bus.health().status).toBe("closed");
+  });
+
+  test("a handler's signal fires for its own attempt only", async () => {
+    const { bus, transport } = setup();
+    const lost = new AbortController();
+    const signals: AbortSignal[] = [];
+    const gate = Promise.withResolvers<void>();
+    bus.handle(PlaceOrder, async (order, { signal }) => {
+      signals.push(signal);
+      if (order.id === "second") await gate.promise;
+    });
+    await bus.start();
+    await transport.deliver(aMessage({ id: "first" }), { lost: lost.signal });
+    const second = transport.deliver(aMessage({ id: "second" }), { lost: lost.signal });
+    await Promise.resolve();
+    lost.abort();
+    gate.resolve();
+    await second;
+    expect(signals.map(({ aborted }) => aborted)).toEqual([false, true]);
   });
 
   test("what waits for its next attempt, or for a place, is released at once", async () => {

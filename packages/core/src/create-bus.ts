@@ -32,7 +32,7 @@ import { checkConcurrency, settingsOf } from "./settings.ts";
 import { RunningSubscription } from "./subscription.ts";
 import type { TopologyChange } from "./topology.ts";
 import { describeChange } from "./topology.ts";
-import type { ProvisionMode } from "./transport.ts";
+import type { ProvisionMode, Transport } from "./transport.ts";
 
 const defaultStartMs = 30_000;
 const defaultCloseMs = 30_000;
@@ -45,8 +45,18 @@ const closeGraceMs = 5_000;
  * @throws INVALID_NAME, INVALID_OPTION
  */
 export function createBus(options: BusOptions): Bus {
-  return new TransportBus(settingsOf(options));
+  const settings = settingsOf(options);
+  if (taken.has(settings.transport)) {
+    throw new PosthornError("INVALID_OPTION", "The transport belongs to another bus: open one for each.", {
+      details: { option: "transport" },
+    });
+  }
+  taken.add(settings.transport);
+  return new TransportBus(settings);
 }
+
+/** A bus closes its transport, so no two may share one. */
+const taken = new WeakSet<Transport>();
 
 class TransportBus implements Bus {
   readonly #settings: Settings;
@@ -59,6 +69,8 @@ class TransportBus implements Bus {
   /** Fires when the time to finish is over. */
   readonly #stopped = new AbortController();
   #status: BusHealth["status"] = "idle";
+  /** Fires when the shortest time that a close() was given is over. */
+  readonly #hurry = new AbortController();
   /** Set while messages can be sent: once connected and provisioned, and until closed. */
   #sender: Sender | undefined;
   #closed: Promise<void> | undefined;
@@ -107,6 +119,7 @@ class TransportBus implements Bus {
       const mode = this.#settings.provision;
       const problems = await this.#provision(mode, deadline);
       if (problems.length > 0) throw topologyMismatch(problems, mode);
+      deadline.signal.throwIfAborted();
       await this.#consume(deadline);
       // A close() during start has the last word.
       deadline.signal.throwIfAborted();
@@ -155,37 +168,48 @@ class TransportBus implements Bus {
     return { status: this.#status, transport, pendingMessages: this.#dispatcher.pending, handling };
   }
 
-  close(options: CloseOptions = {}): Promise<void> {
-    this.#closed ??= this.#close(options.timeoutMs ?? defaultCloseMs);
-    return this.#closed;
+  async close(options: CloseOptions = {}): Promise<void> {
+    const timeoutMs = options.timeoutMs ?? defaultCloseMs;
+    if (!(timeoutMs >= 0)) {
+      throw new PosthornError("INVALID_OPTION", `timeoutMs must be a number from 0, not ${String(timeoutMs)}.`);
+    }
+    using deadline = createDeadline(this.#settings.clock, timeoutMs, "close");
+    // Whoever asks for less time than those before gets it.
+    deadline.signal.addEventListener("abort", () => this.#hurry.abort(), { once: true });
+    this.#closed ??= this.#close();
+    await this.#closed;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
     return this.close();
   }
 
-  async #close(timeoutMs: number): Promise<void> {
+  async #close(): Promise<void> {
     const { clock, transport, observe } = this.#settings;
+    const { signal } = this.#hurry;
     this.#status = "closing";
-    using deadline = createDeadline(clock, timeoutMs, "close");
     const subscriptions = [...this.#subscriptions.values()];
     const all = (work: (subscription: RunningSubscription) => Promise<void>): Promise<boolean> =>
-      within(deadline.signal, Promise.all(subscriptions.map(work)));
+      within(signal, Promise.all(subscriptions.map(work))).catch((error: unknown) => {
+        this.#onUnexpected("A subscription did not stop cleanly", error);
+        return false;
+      });
 
     this.#closing.abort(new PosthornError("CLOSED", "The bus is closing."));
     const finished =
       (await all((subscription) => subscription.stop())) && (await all((subscription) => subscription.idle()));
     this.#stopped.abort(new PosthornError("CLOSED", "The bus is closed, and its time to finish is over."));
     if (!finished) for (const subscription of subscriptions) subscription.releaseAll();
-    await within(deadline.signal, this.#dispatcher.drained());
+    await within(signal, this.#dispatcher.drained());
     this.#sender = undefined;
-    this.#dispatcher.close();
+    await this.#dispatcher.close();
     using grace = createDeadline(clock, closeGraceMs, "close");
     try {
-      await transport.close({ signal: grace.signal });
+      const closed = await within(grace.signal, transport.close({ signal: grace.signal }));
+      if (!closed)
+        observe({ name: "transport.failed", level: "error", detail: "The transport did not close in time." });
     } catch (error) {
-      const detail = `The transport did not close cleanly: ${messageOf(error)}`;
-      observe({ name: "transport.failed", level: "error", detail, error });
+      this.#onUnexpected("The transport did not close cleanly", error);
     }
     this.#status = "closed";
   }
@@ -198,13 +222,21 @@ class TransportBus implements Bus {
     group: string,
   ): Subscription {
     this.#assertIdle(called);
+    if (typeof handler !== "function") {
+      throw new PosthornError("INVALID_DECLARATION", `${called}() needs a function as its handler.`);
+    }
     const { transport, clock } = this.#settings;
     const concurrency = options.concurrency === undefined ? undefined : checkConcurrency(options.concurrency);
     const retry = checkRetry(options.retry ?? this.#settings.retry);
     const intake = this.#declarations.register(group, { contract, handler, retry }, concurrency);
     let subscription = this.#subscriptions.get(intake);
     if (subscription === undefined) {
-      const environment = { transport, clock, assertOpen: () => void this.#openSender() };
+      const environment = {
+        transport,
+        clock,
+        assertOpen: () => void this.#openSender(),
+        onUnexpected: (error: unknown) => this.#onUnexpected("A message could not be handled, and was released", error),
+      };
       subscription = new RunningSubscription(intake, this.#settings.concurrency, environment);
       this.#subscriptions.set(intake, subscription);
     }
@@ -220,10 +252,16 @@ class TransportBus implements Bus {
   async #connect(deadline: Deadline): Promise<void> {
     const { transport, observe } = this.#settings;
     this.#declarations.check(transport.capabilities, transport.system);
-    await transport.connect({
-      signal: deadline.signal,
-      report: (event) => observe({ ...event, level: transportLevels[event.name] }),
-    });
+    try {
+      await transport.connect({
+        signal: deadline.signal,
+        report: (event) => observe({ ...event, level: transportLevels[event.name] }),
+      });
+    } catch (error) {
+      // Given up by its caller or by close(), not failed.
+      if (deadline.signal.aborted && !deadline.expired) throw deadline.signal.reason;
+      throw error;
+    }
   }
 
   #provision(mode: ProvisionMode, deadline: Deadline): Promise<readonly TopologyChange[]> {
@@ -249,6 +287,11 @@ class TransportBus implements Bus {
       });
       await subscription.start(handle, deadline.signal);
     }
+  }
+
+  #onUnexpected(what: string, error: unknown): void {
+    const detail = `${what}: ${messageOf(error)}`;
+    this.#settings.observe({ name: "transport.failed", level: "error", detail, error });
   }
 
   #assertIdle(called: string): void {

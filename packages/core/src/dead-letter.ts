@@ -1,7 +1,7 @@
 /** The dead-letter format: the original message, byte for byte, and one reserved header that says why. The same on every broker. */
-import { isPosthornError, messageOf } from "./errors.ts";
+import { messageOf, nameOf } from "./errors.ts";
 import type { Headers, Message } from "./message.ts";
-import { copyHeaders, copyMessage, reservedHeaderPrefix } from "./message.ts";
+import { copyHeaders, copyMessage, noHeaders, reservedHeaderPrefix } from "./message.ts";
 
 /** Why a message is dead. Part of the wire format: a reason is never renamed. */
 export const deadLetterReasons = {
@@ -59,10 +59,10 @@ const longestErrorName = 100;
 
 /** The message to dispatch to the dead-letter channel. */
 export function toDeadLetter(message: Message, death: Death): Message {
-  const record = {
+  return withRecord(message, {
     reason: death.reason,
-    error: errorName(death.error).slice(0, longestErrorName),
-    message: messageOf(death.error).slice(0, longestErrorMessage).toWellFormed(),
+    error: wellFormed(nameOf(death.error), longestErrorName),
+    message: wellFormed(messageOf(death.error), longestErrorMessage),
     attempts: death.attempts,
     first: death.firstFailedAt,
     last: death.lastFailedAt,
@@ -71,8 +71,27 @@ export function toDeadLetter(message: Message, death: Death): Message {
     service: death.service,
     version: death.serviceVersion,
     redrives: redriveCountOf(message.headers),
-  };
-  return copyMessage(message, { headers: withHeader(message.headers, header, JSON.stringify(record)) });
+  });
+}
+
+/**
+ * For a message that leaves no room for the whole record, as foreign ones may: the reason and the counts only; or, where even
+ * that is too much, without the sender's headers.
+ */
+export function toMeagreDeadLetter(message: Message, death: Death, keepHeaders: boolean): Message {
+  const { reason, attempts, channel, group } = death;
+  const bare = keepHeaders ? message : copyMessage(message, { headers: noHeaders });
+  return withRecord(bare, { reason, attempts, channel, group, headersCut: keepHeaders ? undefined : true });
+}
+
+function withRecord(message: Message, record: Readonly<Record<string, unknown>>): Message {
+  const headers = copyHeaders(message.headers);
+  headers[header] = JSON.stringify(record);
+  return copyMessage(message, { headers });
+}
+
+function wellFormed(text: string, longest: number): string {
+  return text.slice(0, longest).toWellFormed();
 }
 
 /**
@@ -89,12 +108,13 @@ export function fromDeadLetter(
     const time = count(name);
     return time === undefined ? undefined : new Date(time);
   };
-  const reason = text("reason");
+  const reason = text("reason") ?? "";
+  const known = Object.hasOwn(deadLetterReasons, reason) ? (reason as DeadLetterReason) : "DELIVERY_LIMIT";
   return {
     message: copyMessage(message, { headers: withoutHeader(message.headers, header) }),
-    reason: reason !== undefined && reason in deadLetterReasons ? (reason as DeadLetterReason) : "DELIVERY_LIMIT",
+    reason: known,
     errorName: text("error") ?? "",
-    errorMessage: text("message") ?? deadLetterReasons.DELIVERY_LIMIT,
+    errorMessage: text("message") ?? deadLetterReasons[known],
     attempts: count("attempts") ?? 0,
     firstFailedAt: date("first"),
     lastFailedAt: date("last"),
@@ -122,17 +142,6 @@ function readRecord(text: string | undefined): Readonly<Record<string, unknown>>
     // A foreign program wrote the header; the message itself is still worth showing.
     return {};
   }
-}
-
-function errorName(error: unknown): string {
-  if (isPosthornError(error)) return error.code;
-  return error instanceof Error ? error.name : typeof error;
-}
-
-function withHeader(headers: Headers, name: string, value: string): Headers {
-  const all = copyHeaders(headers);
-  all[name] = value;
-  return all;
 }
 
 function withoutHeader(headers: Headers, name: string): Headers {

@@ -133,6 +133,83 @@ describe("deadlines", () => {
   });
 });
 
+describe("a transport that answers late or wrongly", () => {
+  const onlyWhenAborted: FakeTransport["answer"] = (batch, signal) =>
+    new Promise((resolve) => signal.addEventListener("abort", () => resolve(batch.map(() => unknown))));
+
+  test("when everyone who waited has given up, the address goes on", async () => {
+    const { dispatcher, transport } = setup();
+    const healthy = transport.answer;
+    transport.answer = onlyWhenAborted;
+    const controller = new AbortController();
+    const given = dispatcher.dispatch(orders, aMessage(), 60_000, controller.signal);
+    transport.answer = healthy;
+    const next = dispatcher.dispatch(orders, aMessage(), 60_000);
+    controller.abort();
+    await expect(given).rejects.toMatchObject({ code: "ABORTED" });
+    await expect(next).resolves.toBeUndefined();
+  });
+
+  test("a short timeout ends its own message, and leaves the others of its batch under way", async () => {
+    const { dispatcher, transport, clock } = setup();
+    let answer: (() => void) | undefined;
+    const first = dispatcher.dispatch(orders, aMessage({ id: "first" }), 60_000);
+    transport.answer = (batch) => new Promise((resolve) => (answer = () => resolve(batch.map(() => accepted))));
+    const short = expect(dispatcher.dispatch(orders, aMessage({ id: "short" }), 100)).rejects.toMatchObject({
+      code: "UNKNOWN_OUTCOME",
+    });
+    const long = dispatcher.dispatch(orders, aMessage({ id: "long" }), 60_000);
+    await first;
+    await clock.advance(1_000);
+    await short;
+    answer?.();
+    await expect(long).resolves.toBeUndefined();
+    expect(ids(transport)).toEqual([["first"], ["short", "long"]]);
+  });
+
+  test("one that ignores its abort does not hold up its senders for long, nor those who come later", async () => {
+    const { dispatcher, transport, clock } = setup();
+    const healthy = transport.answer;
+    transport.answer = () => new Promise(() => undefined);
+    const sent = expect(dispatcher.dispatch(orders, aMessage(), 100)).rejects.toMatchObject({
+      code: "UNKNOWN_OUTCOME",
+    });
+    transport.answer = healthy;
+    await clock.advance(2_000);
+    await sent;
+    await expect(dispatcher.dispatch(orders, aMessage(), 1_000)).resolves.toBeUndefined();
+  });
+
+  test.each([
+    [
+      "throws",
+      (): Promise<readonly Receipt[]> => {
+        throw new Error("broken");
+      },
+      "TRANSPORT_FAILED",
+    ],
+    ["rejects", () => Promise.reject(new Error("broken")), "TRANSPORT_FAILED"],
+  ])("one that %s fails the messages, and nothing else", async (_what, answer, code) => {
+    const { dispatcher, transport } = setup();
+    const healthy = transport.answer;
+    transport.answer = answer;
+    await expect(dispatcher.dispatch(orders, aMessage(), 1_000)).rejects.toMatchObject({ code });
+    transport.answer = healthy;
+    await expect(dispatcher.dispatch(orders, aMessage(), 1_000)).resolves.toBeUndefined();
+  });
+
+  test("one that gives too few receipts leaves the outcome unknown, and the message is sent again", async () => {
+    const { dispatcher, transport, clock } = setup();
+    const healthy = transport.answer;
+    transport.answer = () => Promise.resolve(undefined as never);
+    const sent = dispatcher.dispatch(orders, aMessage(), 10_000);
+    await clock.advance(0);
+    transport.answer = healthy;
+    await clock.advance(1_000);
+    await expect(sent).resolves.toBeUndefined();
+  });
+});
+
 describe("bounds", () => {
   test("one message over the count is refused at once", async () => {
     const { dispatcher, transport } = setup({ maxPendingMessages: 2 });
@@ -142,9 +219,13 @@ describe("bounds", () => {
   });
 
   test("bytes count as well", async () => {
-    const { dispatcher } = setup({ maxPendingBytes: 10 });
-    const body = new Uint8Array(11);
-    await expect(dispatcher.dispatch(orders, aMessage({ body }), 1_000)).rejects.toMatchObject({ code: "BUFFER_FULL" });
+    const { dispatcher, transport } = setup({ maxPendingBytes: 10 });
+    transport.answer = () => new Promise(() => undefined);
+    const send = (size: number): Promise<void> =>
+      dispatcher.dispatch(orders, aMessage({ body: new Uint8Array(size) }), 1_000);
+    send(6).catch(() => undefined);
+    await expect(send(6)).rejects.toMatchObject({ code: "BUFFER_FULL", retryable: true });
+    await expect(send(11)).rejects.toMatchObject({ code: "MESSAGE_TOO_LARGE", retryable: false });
   });
 });
 
@@ -155,9 +236,10 @@ describe("closing", () => {
       new Promise((resolve) => signal.addEventListener("abort", () => resolve([unknown])));
     const flying = dispatcher.dispatch(orders, aMessage({ id: "flying" }), 1_000);
     const waiting = dispatcher.dispatch(orders, aMessage({ id: "waiting" }), 1_000);
-    dispatcher.close();
+    const closed = dispatcher.close();
     await expect(flying).rejects.toMatchObject({ code: "UNKNOWN_OUTCOME" });
     await expect(waiting).rejects.toMatchObject({ code: "CLOSED" });
+    await closed;
     await expect(dispatcher.dispatch(orders, aMessage(), 1_000)).rejects.toMatchObject({ code: "CLOSED" });
   });
 

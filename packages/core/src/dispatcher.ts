@@ -2,7 +2,8 @@
  * From one message to the transport and back to its sender: natural batching, retries, deadlines and bounds.
  *
  * One dispatch is under way per address. What arrives meanwhile gathers and goes together: low latency when idle, full
- * batches under load, no timer; and order within an address is the order of the calls.
+ * batches under load, no timer. Within an address messages go out in the order of the calls; one that the broker refuses
+ * for now goes again before what came later, but after what went with it.
  */
 import type { Address } from "./address.ts";
 import type { Backoff } from "./backoff.ts";
@@ -11,6 +12,8 @@ import type { Clock, Timer } from "./clock.ts";
 import { PosthornError } from "./errors.ts";
 import type { Message } from "./message.ts";
 import type { Observe } from "./observe.ts";
+import { abandoned, bufferFull, closedBefore, neverFits, timedOut, unknownOutcome } from "./publish-errors.ts";
+import { createSignalListeners } from "./signal-listeners.ts";
 import type { Outbound, Receipt, Transport } from "./transport.ts";
 
 /** Most messages, and about the most bytes, that go to the transport in one call. */
@@ -20,6 +23,8 @@ const maxBatchBytes = 4 * 1_048_576;
 const retryBackoff: Backoff = { initialMs: 50, maxMs: 1_000, jitter: 1 };
 /** Deadlines are looked at this often at most. */
 const sweepMs = 50;
+/** So long a transport may take to answer once it was told to give up. */
+const abortGraceMs = 1_000;
 
 export interface DispatcherOptions {
   readonly transport: Pick<Transport, "dispatch">;
@@ -36,30 +41,42 @@ export interface Dispatcher {
   /**
    * Resolves when the broker has durably accepted the message. Tries again until `timeoutMs` have passed where that can help.
    *
-   * @throws UNROUTABLE and what else the transport says for good; PUBLISH_TIMEOUT, UNKNOWN_OUTCOME, BUFFER_FULL, ABORTED, CLOSED
+   * @throws UNROUTABLE and what else the transport says for good; PUBLISH_TIMEOUT, UNKNOWN_OUTCOME, BUFFER_FULL,
+   * MESSAGE_TOO_LARGE, ABORTED, CLOSED
    */
   dispatch(address: Address, message: Message, timeoutMs: number, signal?: AbortSignal): Promise<void>;
   /** Resolves when nothing is pending. */
   drained(): Promise<void>;
-  /** Rejects what is still pending, and everything from now on. */
-  close(): void;
+  /** Rejects what is still pending, and everything from now on; resolves when all of it is settled, soon. */
+  close(): Promise<void>;
 }
 
 interface Entry extends Outbound {
+  readonly lane: Lane;
   readonly deadline: number;
+  readonly signal: AbortSignal | undefined;
   readonly resolve: () => void;
   readonly reject: (error: PosthornError) => void;
-  readonly stopListening: () => void;
   /** An earlier try may have landed. */
   uncertain: boolean;
   settled: boolean;
   lastError: PosthornError | undefined;
 }
 
+/** One call of the transport's dispatch. */
+interface Flight {
+  readonly entries: readonly Entry[];
+  readonly abort: AbortController;
+  /** Runs once it was told to give up. */
+  grace: Timer | undefined;
+}
+
 /** The messages of one address. */
 interface Lane {
   waiting: Entry[];
-  flying: { readonly entries: readonly Entry[]; readonly abort: AbortController } | undefined;
+  /** How many in `waiting` are settled already: they were given up. */
+  gone: number;
+  flight: Flight | undefined;
   failures: number;
   /** Waits before the next try. */
   pause: Timer | undefined;
@@ -77,7 +94,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
   const settle = (entry: Entry, error?: PosthornError): void => {
     if (entry.settled) return;
     entry.settled = true;
-    entry.stopListening();
+    if (entry.signal !== undefined) listeners.remove(entry.signal, entry);
     pending--;
     pendingBytes -= entry.message.body.byteLength;
     if (error === undefined) entry.resolve();
@@ -88,71 +105,97 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     for (const resolve of drainWaiters.splice(0)) resolve();
   };
 
+  const listeners = createSignalListeners<Entry>((entry, reason) => {
+    const { lane } = entry;
+    const flying = lane.flight?.entries.includes(entry) === true;
+    settle(entry, abandoned(entry, flying || entry.uncertain, reason));
+    if (flying) giveUpIfDeserted(lane);
+    else if (++lane.gone * 2 > lane.waiting.length) dropGone(lane);
+  });
+
   const sweepAt = (deadline: number): void => {
     if (sweep !== undefined && sweep.due <= deadline) return;
     sweep?.timer.cancel();
-    const due = Math.max(deadline, clock.now() + sweepMs);
-    sweep = { due, timer: clock.setTimeout(expire, due - clock.now()) };
+    const now = clock.monotonic();
+    const due = Math.max(deadline, now + sweepMs);
+    sweep = { due, timer: clock.setTimeout(expire, due - now) };
   };
 
-  /** Ends what waited too long; what is under way is aborted, and its receipts say whether it had been sent. */
+  /**
+   * Ends what waited too long. A flight that nobody waits for any more is told to give up, and its receipts say whether
+   * it had been sent; while others still wait for it, whoever is late does not know.
+   */
   const expire = (): void => {
     sweep = undefined;
-    const now = clock.now();
+    const now = clock.monotonic();
     let next = Number.POSITIVE_INFINITY;
     for (const lane of lanes.values()) {
-      lane.waiting = lane.waiting.filter((entry) => {
+      for (const entry of lane.waiting) {
         if (entry.deadline <= now) settle(entry, timedOut(entry));
         else if (!entry.settled) next = Math.min(next, entry.deadline);
-        return !entry.settled;
-      });
-      for (const entry of lane.flying?.entries ?? []) {
-        if (entry.settled) continue;
-        if (entry.deadline <= now) lane.flying?.abort.abort();
-        else next = Math.min(next, entry.deadline);
       }
+      dropGone(lane);
+      const flying = lane.flight?.entries.filter((entry) => !entry.settled) ?? [];
+      const late = flying.filter((entry) => entry.deadline <= now);
+      for (const entry of flying) if (entry.deadline > now) next = Math.min(next, entry.deadline);
+      if (late.length < flying.length)
+        for (const entry of late) settle(entry, unknownOutcome(entry, "within its timeout"));
+      else if (late.length > 0) giveUp(lane);
     }
     if (next !== Number.POSITIVE_INFINITY) sweepAt(next);
   };
 
-  const run = (lane: Lane): void => {
-    if (lane.flying !== undefined || lane.pause !== undefined) return;
-    const entries = takeBatch(lane);
-    if (entries.length === 0) return;
-    const abort = new AbortController();
-    lane.flying = { entries, abort };
-    transport.dispatch(entries, { signal: abort.signal }).then(
-      (receipts) => land(lane, entries, receipts),
-      // The contract forbids it; without a receipt nobody knows what was sent.
-      (cause: unknown) =>
-        land(
-          lane,
-          entries,
-          entries.map(() => ({
-            accepted: false,
-            error: new PosthornError("TRANSPORT_FAILED", "The transport's dispatch rejected.", { cause }),
-          })),
-        ),
-    );
+  const giveUpIfDeserted = (lane: Lane): void => {
+    if (lane.flight?.entries.every((entry) => entry.settled) === true) giveUp(lane);
   };
 
-  const land = (lane: Lane, entries: readonly Entry[], receipts: readonly Receipt[]): void => {
-    lane.flying = undefined;
+  const giveUp = (lane: Lane): void => {
+    const { flight } = lane;
+    if (flight === undefined || flight.grace !== undefined) return;
+    flight.abort.abort();
+    // A transport that does not even answer to that must not hold up its address.
+    flight.grace = clock.setTimeout(() => land(lane, flight, []), abortGraceMs);
+  };
+
+  const run = (lane: Lane): void => {
+    if (lane.flight !== undefined || lane.pause !== undefined) return;
+    const entries = takeBatch(lane);
+    if (entries.length === 0) return;
+    const flight: Flight = { entries, abort: new AbortController(), grace: undefined };
+    lane.flight = flight;
+    void dispatchAll(flight).then((receipts) => land(lane, flight, receipts));
+  };
+
+  /** The contract forbids that it throws; without receipts nobody knows what was sent. */
+  const dispatchAll = async ({ entries, abort }: Flight): Promise<readonly Receipt[]> => {
+    try {
+      return (await transport.dispatch(entries, { signal: abort.signal })) ?? [];
+    } catch (cause) {
+      const error = new PosthornError("TRANSPORT_FAILED", "The transport's dispatch failed as a whole.", { cause });
+      return entries.map(() => ({ accepted: false, error }));
+    }
+  };
+
+  const land = (lane: Lane, flight: Flight, receipts: readonly Receipt[]): void => {
+    if (lane.flight !== flight) return;
+    flight.grace?.cancel();
+    lane.flight = undefined;
     const again: Entry[] = [];
-    const now = clock.now();
-    for (let index = 0; index < entries.length; index++) {
-      const entry = entries[index];
+    const now = clock.monotonic();
+    for (let index = 0; index < flight.entries.length; index++) {
+      const entry = flight.entries[index];
       const receipt = receipts[index];
       if (entry === undefined || entry.settled) continue;
       if (receipt?.accepted === true) {
         settle(entry);
         continue;
       }
-      const error = receipt?.error ?? new PosthornError("TRANSPORT_FAILED", "The transport gave no receipt.");
+      const error = receipt?.error ?? unknownOutcome(entry, "at all");
       entry.lastError = error;
       entry.uncertain ||= error.code === "UNKNOWN_OUTCOME";
       if (!error.retryable) settle(entry, error);
-      else if (closed || entry.deadline <= now) settle(entry, closed ? closedBefore(entry) : timedOut(entry));
+      else if (closed) settle(entry, closedBefore(entry));
+      else if (entry.deadline <= now) settle(entry, timedOut(entry));
       else again.push(entry);
     }
     if (again.length === 0) {
@@ -162,12 +205,13 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }
     lane.waiting = again.concat(lane.waiting);
     const retryInMs = backoffDelay(retryBackoff, ++lane.failures, random());
+    const [{ address, lastError: error } = { address: undefined, lastError: undefined }] = again;
     observe({
       name: "publish.retried",
       level: "info",
-      channel: again[0]?.address.id ?? "",
+      address: address?.id ?? "",
       messages: again.length,
-      error: again[0]?.lastError,
+      error,
       retryInMs,
     });
     lane.pause = clock.setTimeout(() => {
@@ -176,44 +220,46 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     }, retryInMs);
   };
 
+  const refusal = (message: Message, signal: AbortSignal | undefined): PosthornError | undefined => {
+    if (closed) return new PosthornError("CLOSED", "The bus is closed: nothing can be sent.");
+    if (signal?.aborted === true)
+      return abandoned({ message, uncertain: false, lastError: undefined }, false, signal.reason);
+    if (message.body.byteLength > options.maxPendingBytes) return neverFits(message, options.maxPendingBytes);
+    const full =
+      pending >= options.maxPendingMessages || pendingBytes + message.body.byteLength > options.maxPendingBytes;
+    return full ? bufferFull(pending, pendingBytes) : undefined;
+  };
+
   return {
     get pending() {
       return pending;
     },
     dispatch(address, message, timeoutMs, signal) {
       return new Promise((resolve, reject) => {
-        if (closed) {
-          reject(new PosthornError("CLOSED", "The bus is closed: nothing can be sent."));
+        const refused = refusal(message, signal);
+        if (refused !== undefined) {
+          reject(refused);
           return;
         }
-        if (signal?.aborted === true) {
-          reject(
-            new PosthornError("ABORTED", "The signal had fired before the message was sent.", { cause: signal.reason }),
-          );
-          return;
-        }
-        if (pending >= options.maxPendingMessages || pendingBytes + message.body.byteLength > options.maxPendingBytes) {
-          reject(bufferFull(pending, pendingBytes));
-          return;
-        }
-        const onAbort = (): void => settle(entry, abandoned(entry, signal?.reason, lane));
+        const lane = laneOf(lanes, address);
+        const deadline = clock.monotonic() + timeoutMs;
         const entry: Entry = {
           address,
           message,
-          deadline: clock.now() + timeoutMs,
+          lane,
+          deadline,
+          signal,
           resolve,
           reject,
-          stopListening: signal === undefined ? nothing : () => signal.removeEventListener("abort", onAbort),
           uncertain: false,
           settled: false,
           lastError: undefined,
         };
-        const lane = laneOf(lanes, address);
-        signal?.addEventListener("abort", onAbort, { once: true });
+        if (signal !== undefined) listeners.add(signal, entry);
         pending++;
         pendingBytes += message.body.byteLength;
         lane.waiting.push(entry);
-        sweepAt(entry.deadline);
+        sweepAt(deadline);
         run(lane);
       });
     },
@@ -225,89 +271,37 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       for (const lane of lanes.values()) {
         lane.pause?.cancel();
         for (const entry of lane.waiting.splice(0)) settle(entry, closedBefore(entry));
-        lane.flying?.abort.abort();
+        giveUp(lane);
       }
+      return this.drained();
     },
   };
 }
 
-function nothing(): void {}
-
 function laneOf(lanes: Map<string, Lane>, address: Address): Lane {
   let lane = lanes.get(address.id);
   if (lane === undefined) {
-    lane = { waiting: [], flying: undefined, failures: 0, pause: undefined };
+    lane = { waiting: [], gone: 0, flight: undefined, failures: 0, pause: undefined };
     lanes.set(address.id, lane);
   }
   return lane;
 }
 
+function dropGone(lane: Lane): void {
+  lane.waiting = lane.waiting.filter((entry) => !entry.settled);
+  lane.gone = 0;
+}
+
 function takeBatch(lane: Lane): readonly Entry[] {
+  if (lane.gone > 0) dropGone(lane);
   const batch: Entry[] = [];
   let size = 0;
-  let taken = 0;
   for (const entry of lane.waiting) {
-    if (batch.length === maxBatchMessages || (batch.length > 0 && size + entry.message.body.byteLength > maxBatchBytes))
-      break;
-    taken++;
-    if (entry.settled) continue;
+    const entrySize = entry.message.body.byteLength;
+    if (batch.length === maxBatchMessages || (batch.length > 0 && size + entrySize > maxBatchBytes)) break;
     batch.push(entry);
-    size += entry.message.body.byteLength;
+    size += entrySize;
   }
-  lane.waiting = taken === lane.waiting.length ? [] : lane.waiting.slice(taken);
+  lane.waiting = batch.length === lane.waiting.length ? [] : lane.waiting.slice(batch.length);
   return batch;
-}
-
-function timedOut(entry: Entry): PosthornError {
-  const what = `The message ${entry.message.id} (${entry.message.type})`;
-  const options = { cause: entry.lastError, details: { id: entry.message.id } };
-  if (entry.uncertain) return unknownOutcome(entry, "within its timeout");
-  const why =
-    entry.lastError === undefined
-      ? "the broker takes nothing: it may be blocked, or the connection is down"
-      : entry.lastError.message;
-  return new PosthornError("PUBLISH_TIMEOUT", `${what} was not sent within its timeout: ${why}`, options);
-}
-
-function closedBefore(entry: Entry): PosthornError {
-  if (entry.uncertain) return unknownOutcome(entry, "before the bus was closed");
-  return new PosthornError(
-    "CLOSED",
-    `The bus was closed before the message ${entry.message.id} (${entry.message.type}) was sent.`,
-    { details: { id: entry.message.id } },
-  );
-}
-
-function abandoned(entry: Entry, reason: unknown, lane: Lane): PosthornError {
-  const flying = lane.flying?.entries.includes(entry) === true;
-  const mayHaveBeenAccepted = flying || entry.uncertain;
-  const state = mayHaveBeenAccepted
-    ? "it may have been accepted; sending it again with the same id is safe"
-    : "it was not sent";
-  return new PosthornError(
-    "ABORTED",
-    `Sending the message ${entry.message.id} (${entry.message.type}) was given up by its signal: ${state}.`,
-    {
-      cause: reason,
-      details: { id: entry.message.id, mayHaveBeenAccepted },
-    },
-  );
-}
-
-function unknownOutcome(entry: Entry, when: string): PosthornError {
-  return new PosthornError(
-    "UNKNOWN_OUTCOME",
-    `The message ${entry.message.id} (${entry.message.type}) was sent, but the broker's answer did not come ${when}: it may have been accepted. Sending it again with the same id is safe.`,
-    { cause: entry.lastError, details: { id: entry.message.id } },
-  );
-}
-
-function bufferFull(messages: number, size: number): PosthornError {
-  return new PosthornError(
-    "BUFFER_FULL",
-    `${messages} messages (${size} bytes) already wait to be accepted by the broker: await what is sent, or raise maxPendingMessages or maxPendingBytes.`,
-    {
-      details: { messages, bytes: size },
-    },
-  );
 }

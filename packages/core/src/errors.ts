@@ -79,15 +79,39 @@ export class PosthornError extends Error {
  * Works across copies of the package, where `instanceof` does not.
  */
 export function isPosthornError(error: unknown, code?: ErrorCode): error is PosthornError {
-  return (
-    typeof error === "object" &&
-    error !== null &&
-    brand in error &&
-    (code === undefined || ("code" in error && error.code === code))
-  );
+  return carries(error, brand) && (code === undefined || ("code" in error && error.code === code));
 }
 
-/** The message of anything that can be thrown. */
-export function messageOf(error: unknown): string {
-  return error instanceof Error ? error.message : String(error);
+/** Whether something thrown carries a mark. Total: even a revoked Proxy can be thrown. */
+export function carries(thrown: unknown, mark: symbol): thrown is object {
+  try {
+    return typeof thrown === "object" && thrown !== null && mark in thrown;
+  } catch {
+    return false;
+  }
+}
+
+/** The message of anything that can be thrown. Total: `message` may be anything, and a getter may throw. */
+export function messageOf(thrown: unknown): string {
+  try {
+    const message: unknown = thrown instanceof Error ? thrown.message : thrown;
+    return typeof message === "string" ? message : describeValue(message);
+  } catch {
+    return "something that cannot be described";
+  }
+}
+
+/** The code of a Posthorn error, the name of another, the type of anything else. Total. */
+export function nameOf(thrown: unknown): string {
+  try {
+    if (isPosthornError(thrown)) return thrown.code;
+    const name: unknown = thrown instanceof Error ? thrown.name : typeof thrown;
+    return typeof name === "string" ? name : "Error";
+  } catch {
+    return "unknown";
+  }
+}
+
+function describeValue(value: unknown): string {
+  return typeof value === "object" && value !== null ? (JSON.stringify(value) ?? "an object") : String(value);
 }

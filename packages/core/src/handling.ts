@@ -1,20 +1,18 @@
 /** One message's life in: understand it, handle it as often as the policy allows, and say what the broker is to do with it. */
-import type { DeadLetterAddress } from "./address.ts";
-import { deadLetterAddress } from "./address.ts";
 import { runHandling } from "./ambient.ts";
-import type { Backoff } from "./backoff.ts";
 import { backoffDelay } from "./backoff.ts";
-import type { Context, Received } from "./handler.ts";
 import { sleep } from "./clock.ts";
+import { isStructured, messageFromStructured } from "./cloudevents.ts";
 import type { ContextEnvironment } from "./context.ts";
 import { HandlingContext } from "./context.ts";
-import { isStructured, messageFromStructured } from "./cloudevents.ts";
 import type { DeadLetterReason } from "./dead-letter.ts";
-import { toDeadLetter } from "./dead-letter.ts";
 import type { Registration } from "./declarations.ts";
 import { handlerKey } from "./declarations.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { isPosthornError, PosthornError } from "./errors.ts";
+import type { Diagnosis } from "./giving-up.ts";
+import { createGivingUp } from "./giving-up.ts";
+import type { Context, Received } from "./handler.ts";
 import { readPayload, ReceivedMessage } from "./incoming.ts";
 import type { Limiter } from "./limiter.ts";
 import type { Message } from "./message.ts";
@@ -24,9 +22,7 @@ import { outcomeOf } from "./outcome.ts";
 import type { Prefetch } from "./prefetch.ts";
 import type { Settings } from "./settings.ts";
 import type { Delivery, Settlement } from "./transport.ts";
-
-/** Between tries of a dead letter that the broker does not take. The message is kept meanwhile. */
-const deadLetterBackoff: Backoff = { initialMs: 500, maxMs: 30_000 };
+import { isThenable } from "./validation.ts";
 
 /** What a subscription's messages are handled with. */
 export interface HandlingEnvironment extends ContextEnvironment {
@@ -45,13 +41,13 @@ interface Failure {
   readonly unreadable: DeadLetterReason | undefined;
 }
 
-/** Handles a delivery; the limiter says when. Never throws. */
+/** Handles a delivery; the limiter says when. */
 export type Handle = (delivery: Delivery) => Promise<Settlement>;
 
 export function createHandling(environment: HandlingEnvironment): Handle {
-  const { settings, intake, limiter, prefetch, dispatcher, around, closing, stopped } = environment;
+  const { settings, intake, limiter, prefetch, around, closing, stopped } = environment;
   const { clock, observe, random } = settings;
-  const deadLetters: DeadLetterAddress = deadLetterAddress(intake.channel, intake.group);
+  const giveUp = createGivingUp(environment);
 
   const facts = (message: Message, attempt: number): MessageFacts => ({
     id: message.id,
@@ -81,45 +77,19 @@ export function createHandling(environment: HandlingEnvironment): Handle {
     }
   };
 
-  /** The original is accepted only once its copy is durable. Until then it is kept. */
-  const giveUp = async (
+  /** What goes to the dead letters is the message as it came, whatever `message` was read from it. */
+  const deadLetter = async (delivery: Delivery, message: Message, diagnosis: Diagnosis): Promise<Settlement> => {
+    const told = facts(message, diagnosis.attempts);
+    const durable = await giveUp(delivery.message, diagnosis, told, (delayMs) => pause(delivery, delayMs));
+    return durable ? "accept" : release(message, diagnosis.attempts, "its dead letter was not accepted in time");
+  };
+
+  const unhandled = (
     delivery: Delivery,
     message: Message,
     reason: DeadLetterReason,
     error: unknown,
-    attempts: number,
-    firstFailedAt: number,
-  ): Promise<Settlement> => {
-    const dead = toDeadLetter(message, {
-      reason,
-      error,
-      attempts,
-      firstFailedAt,
-      lastFailedAt: clock.now(),
-      channel: intake.channel.name,
-      group: intake.group,
-      service: settings.service,
-      serviceVersion: settings.serviceVersion,
-    });
-    for (let failure = 1; ; failure++) {
-      try {
-        await dispatcher.dispatch(deadLetters, dead, settings.publishTimeoutMs, stopped);
-        observe({ name: "message.dead-lettered", level: "warn", message: facts(message, attempts), reason, error });
-        return "accept";
-      } catch (failed) {
-        if (stopped.aborted) return release(message, attempts, "the bus closed before the dead letter was accepted");
-        const retryInMs = backoffDelay(deadLetterBackoff, failure, random());
-        observe({
-          name: "message.dead-letter-failed",
-          level: "error",
-          message: facts(message, attempts),
-          error: failed,
-          retryInMs,
-        });
-        if (!(await pause(delivery, retryInMs))) return release(message, attempts, "its dead letter was not accepted");
-      }
-    }
-  };
+  ): Promise<Settlement> => deadLetter(delivery, message, { reason, error, attempts: 0, firstFailedAt: clock.now() });
 
   const find = (message: Message): Registration | undefined =>
     message.type === "" ? intake.untyped : intake.handlers.get(handlerKey(message.type, message.version));
@@ -133,13 +103,13 @@ export function createHandling(environment: HandlingEnvironment): Handle {
     let data: unknown;
     try {
       const read = readPayload(registration.contract, message);
-      data = read instanceof Promise ? await read : read;
+      data = isThenable(read) ? await read : read;
     } catch (error) {
       return { error, unreadable: unreadableReason(error) };
     }
+    const context = new HandlingContext(delivery, message, attempt, environment);
     try {
       const received = new ReceivedMessage(message, data);
-      const context = new HandlingContext(delivery, message, attempt, environment);
       const handler = registration.handler as (message: Received<unknown>, context: Context) => unknown;
       await runHandling(message, () =>
         around === undefined
@@ -151,37 +121,12 @@ export function createHandling(environment: HandlingEnvironment): Handle {
       return undefined;
     } catch (error) {
       return { error, unreadable: undefined };
+    } finally {
+      context.end();
     }
   };
 
-  return async (delivery) => {
-    let message = delivery.message;
-    const arrivedAt = clock.now();
-    if (delivery.defect !== undefined)
-      return giveUp(
-        delivery,
-        message,
-        "UNDECODABLE",
-        new PosthornError("DECODE_FAILED", delivery.defect),
-        0,
-        arrivedAt,
-      );
-    if (isStructured(message.contentType)) {
-      try {
-        message = messageFromStructured(message);
-      } catch (error) {
-        return giveUp(delivery, message, "UNDECODABLE", error, 0, arrivedAt);
-      }
-    }
-    const registration = find(message);
-    if (registration === undefined) {
-      if (intake.channel.kind === "topic" && message.type !== "" && !intake.types.has(message.type)) {
-        observe({ name: "message.ignored", level: "debug", message: facts(message, message.attempt) });
-        return "accept";
-      }
-      return giveUp(delivery, message, "NO_HANDLER", noHandler(message, intake), 0, arrivedAt);
-    }
-
+  const handle = async (delivery: Delivery, message: Message, registration: Registration): Promise<Settlement> => {
     const policy = registration.retry;
     let firstFailedAt = 0;
     for (let attempt = message.attempt; ; attempt++) {
@@ -194,26 +139,22 @@ export function createHandling(environment: HandlingEnvironment): Handle {
         }
       }
       const startedAt = clock.now();
+      const begun = clock.monotonic();
       const failure = await attemptOnce(delivery, message, registration, attempt);
       limiter.release();
-      const now = clock.now();
-      prefetch.handled(now - startedAt);
+      const durationMs = clock.monotonic() - begun;
+      prefetch.handled(durationMs);
+      // The settlement is void already, and a handler that was told to stop has not failed.
+      if (stopped.aborted) return release(message, attempt, "the bus closed while it was handled");
       if (failure === undefined) {
-        observe({
-          name: "message.handled",
-          level: "debug",
-          message: facts(message, attempt),
-          durationMs: now - startedAt,
-        });
+        observe({ name: "message.handled", level: "debug", message: facts(message, attempt), durationMs });
         return "accept";
       }
-      // A handler that was told to stop has not failed.
-      if (stopped.aborted) return release(message, attempt, "the bus closed while it was handled");
       if (delivery.lost.aborted) return release(message, attempt, "its lease was lost while it was handled");
 
       const { error, unreadable } = failure;
       if (firstFailedAt === 0) firstFailedAt = startedAt;
-      if (unreadable !== undefined) return giveUp(delivery, message, unreadable, error, 0, startedAt);
+      if (unreadable !== undefined) return unhandled(delivery, message, unreadable, error);
       const outcome = outcomeOf(error);
       if (outcome?.outcome === "discard") {
         observe({
@@ -224,19 +165,45 @@ export function createHandling(environment: HandlingEnvironment): Handle {
         });
         return "accept";
       }
-      if (outcome?.outcome === "dead-letter")
-        return giveUp(delivery, message, "DEAD_LETTERED", outcome, attempt, firstFailedAt);
-      if (attempt >= policy.attempts)
-        return giveUp(delivery, message, "ATTEMPTS_EXHAUSTED", error, attempt, firstFailedAt);
+      if (outcome?.outcome === "dead-letter") {
+        return deadLetter(delivery, message, {
+          reason: "DEAD_LETTERED",
+          error: outcome,
+          attempts: attempt,
+          firstFailedAt,
+        });
+      }
+      if (attempt >= policy.attempts) {
+        return deadLetter(delivery, message, { reason: "ATTEMPTS_EXHAUSTED", error, attempts: attempt, firstFailedAt });
+      }
       const retryInMs = outcome?.delayMs ?? backoffDelay(policy.backoff, attempt, random());
       observe({ name: "message.failed", level: "info", message: facts(message, attempt), error, retryInMs });
-      if (!(await pause(delivery, retryInMs)))
-        return release(
-          message,
-          attempt,
-          closing.aborted ? "the bus closed between two attempts" : "its lease was lost",
-        );
+      if (!(await pause(delivery, retryInMs))) {
+        const why = closing.aborted ? "the bus closed between two attempts" : "its lease was lost";
+        return release(message, attempt, why);
+      }
     }
+  };
+
+  return async (delivery) => {
+    let { message } = delivery;
+    if (delivery.defect !== undefined) {
+      return unhandled(delivery, message, "UNDECODABLE", new PosthornError("DECODE_FAILED", delivery.defect));
+    }
+    if (isStructured(message.contentType)) {
+      try {
+        message = messageFromStructured(message);
+      } catch (error) {
+        return unhandled(delivery, message, "UNDECODABLE", error);
+      }
+    }
+    const registration = find(message);
+    if (registration !== undefined) return handle(delivery, message, registration);
+    if (intake.channel.kind === "topic" && message.type !== "" && !intake.types.has(message.type)) {
+      observe({ name: "message.ignored", level: "debug", message: facts(message, message.attempt) });
+      return "accept";
+    }
+    return unhandled(delivery, message, "NO_HANDLER", noHandler(message, intake));
   };
 }
 

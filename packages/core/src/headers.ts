@@ -31,7 +31,7 @@ export function userHeaders(given: UserHeaders | undefined): Headers {
 
 /** The headers that a handler sees: without Posthorn's own. A new object. */
 export function visibleHeaders(headers: Headers): Record<string, string> {
-  const visible: Record<string, string> = {};
+  const visible = emptyHeaders();
   for (const name of Object.keys(headers)) {
     const value = headers[name];
     if (value !== undefined && !isReserved(name) && name !== "__proto__") visible[name] = value;

@@ -4,7 +4,7 @@ import type { AnyContract } from "./contract.ts";
 import { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 import { visibleHeaders } from "./headers.ts";
 import type { Message } from "./message.ts";
-import { schemaViolation } from "./outgoing.ts";
+import { validate } from "./validation.ts";
 
 /**
  * Decodes and parses the payload, afresh at every call.
@@ -19,17 +19,7 @@ export function readPayload(contract: AnyContract, message: Message): unknown {
       `The content type ${JSON.stringify(message.contentType.slice(0, 100))} is not what ${JSON.stringify(contract.type)} is written in (${contract.codec.contentType}).`,
     );
   }
-  const value = decode(contract, message);
-  if (contract.schema === undefined) return value;
-  const result = contract.schema["~standard"].validate(value);
-  if (result instanceof Promise) {
-    return result.then((validated) => {
-      if (validated.issues !== undefined) throw schemaViolation(contract, validated.issues);
-      return validated.value;
-    });
-  }
-  if (result.issues !== undefined) throw schemaViolation(contract, result.issues);
-  return result.value;
+  return validate(contract, decode(contract, message));
 }
 
 function decode(contract: AnyContract, message: Message): unknown {

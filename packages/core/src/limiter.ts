@@ -19,13 +19,19 @@ export function createLimiter(initialLimit: number): Limiter {
   let paused = false;
   let closed = false;
   let waiting: ((granted: boolean) => void)[] = [];
+  /** Where the first that waits stands. */
+  let first = 0;
 
   const grant = (): void => {
-    while (!paused && held < limit) {
-      const next = waiting.shift();
-      if (next === undefined) return;
+    while (!paused && held < limit && first < waiting.length) {
+      const next = waiting[first++];
       held++;
-      next(true);
+      next?.(true);
+    }
+    // Taking each from the front would move all the others.
+    if (first * 2 >= waiting.length) {
+      waiting = waiting.slice(first);
+      first = 0;
     }
   };
 
@@ -61,8 +67,9 @@ export function createLimiter(initialLimit: number): Limiter {
     },
     close() {
       closed = true;
-      const refused = waiting;
+      const refused = waiting.slice(first);
       waiting = [];
+      first = 0;
       for (const refuse of refused) refuse(false);
     },
   };

@@ -33,8 +33,8 @@ export type AroundPublish = Around<{ readonly message: Message; readonly contrac
 export function composeHandling(middleware: readonly Middleware[]): AroundHandling | undefined {
   const hooks: AroundHandling[] = [];
   for (const one of middleware) {
-    if (one.handle !== undefined)
-      hooks.push(({ message, context }, next) => one.handle?.(message, context, next) ?? next());
+    const handle = one.handle?.bind(one);
+    if (handle !== undefined) hooks.push(({ message, context }, next) => handle(message, context, next));
   }
   return compose(hooks);
 }
@@ -42,8 +42,8 @@ export function composeHandling(middleware: readonly Middleware[]): AroundHandli
 export function composePublish(middleware: readonly Middleware[]): AroundPublish | undefined {
   const hooks: AroundPublish[] = [];
   for (const one of middleware) {
-    if (one.publish !== undefined)
-      hooks.push(({ message, contract }, next) => one.publish?.(message, contract, next) ?? next());
+    const publish = one.publish?.bind(one);
+    if (publish !== undefined) hooks.push(({ message, contract }, next) => publish(message, contract, next));
   }
   return compose(hooks);
 }

@@ -15,7 +15,13 @@ const reservedGroups = new Set(["dlq", "retry"]);
  * @throws INVALID_NAME
  */
 export function checkName(what: "queue" | "topic" | "group" | "service", name: string): void {
-  if (name.length <= longestName && namePattern.test(name) && !(what === "group" && reservedGroups.has(name))) return;
+  if (
+    typeof name === "string" &&
+    name.length <= longestName &&
+    namePattern.test(name) &&
+    !(what === "group" && reservedGroups.has(name))
+  )
+    return;
   const rule = reservedGroups.has(name)
     ? `"dlq" and "retry" are reserved`
     : `it must begin with a letter or digit and hold only letters, digits, "-" and "_", at most ${longestName}`;
@@ -32,7 +38,7 @@ export function checkName(what: "queue" | "topic" | "group" | "service", name: s
  * @throws INVALID_NAME
  */
 export function checkType(type: string): void {
-  if (type.length <= longestName && typePattern.test(type)) return;
+  if (typeof type === "string" && type.length <= longestName && typePattern.test(type)) return;
   throw new PosthornError(
     "INVALID_NAME",
     `The message type ${JSON.stringify(type)} cannot be carried by every broker: it must begin with a letter or digit and hold only letters, digits, ".", "-" and "_", at most ${longestName}.`,

@@ -34,3 +34,21 @@ test("an observer that throws harms nobody", () => {
   expect(() => observe(blocked)).not.toThrow();
   expect(error).toHaveBeenCalledWith(expect.stringContaining("full disk"));
 });
+
+test("what others wrote cannot forge a line, or flood it", () => {
+  const warn = vi.spyOn(console, "warn").mockImplementation(() => undefined);
+  observeOnConsole(createVirtualClock())({
+    ...blocked,
+    detail: `first\nposthorn forged \u001b[31m${"x".repeat(100_000)}`,
+  } as BusEvent);
+  const line = String(warn.mock.calls[0]?.[0]);
+  expect(line).not.toMatch(/[\n\u001b]/);
+  expect(line.length).toBeLessThan(600);
+});
+
+test("an observer that rejects harms nobody", async () => {
+  const error = vi.spyOn(console, "error").mockImplementation(() => undefined);
+  guardObserver(() => Promise.reject(new Error("full disk")) as never)(blocked);
+  await Promise.resolve();
+  expect(error).toHaveBeenCalledWith(expect.stringContaining("full disk"));
+});

@@ -2,6 +2,7 @@ import type { ChannelInfo } from "./address.ts";
 import type { Clock } from "./clock.ts";
 import { messageOf } from "./errors.ts";
 import type { TransportEvent } from "./transport.ts";
+import { isThenable } from "./validation.ts";
 
 /** Where and what a message is, in an event. Never its payload. */
 export interface MessageFacts {
@@ -64,7 +65,7 @@ export type BusEvent =
   | {
       readonly name: "publish.retried";
       readonly level: "info";
-      readonly channel: string;
+      readonly address: string;
       readonly messages: number;
       readonly error: unknown;
       readonly retryInMs: number;
@@ -86,7 +87,7 @@ export function observeOnConsole(clock: Clock): Observe {
   const kinds = new Map<BusEvent["name"], { since: number; lines: number; left: number }>();
   return (event) => {
     if (event.level === "debug" || event.level === "info") return;
-    const now = clock.now();
+    const now = clock.monotonic();
     let kind = kinds.get(event.name);
     if (kind === undefined || now - kind.since >= quietMs) {
       kind = { since: now, lines: 0, left: kind?.left ?? 0 };
@@ -99,7 +100,7 @@ export function observeOnConsole(clock: Clock): Observe {
     const more = kind.left === 0 ? "" : ` (and ${kind.left} more like it before)`;
     kind.lines++;
     kind.left = 0;
-    const line = `posthorn ${event.name}: ${describeEvent(event)}${more}`;
+    const line = `posthorn ${event.name}: ${oneLine(describeEvent(event))}${more}`;
     if (event.level === "error") console.error(line);
     else console.warn(line);
   };
@@ -116,15 +117,28 @@ function describeEvent(event: BusEvent): string {
   return `${facts}${reason}${error}`;
 }
 
-/** An observer whose own failures go no further. */
+/** An observer whose own failures go no further, also when it is asynchronous. */
 export function guardObserver(observe: Observe): Observe {
+  const failed = (name: string, error: unknown): void =>
+    console.error(`posthorn: the observer failed on ${name}: ${oneLine(messageOf(error))}`);
   return (event) => {
     try {
-      observe(event);
+      const result: unknown = observe(event);
+      if (isThenable(result)) result.then(undefined, (error: unknown) => failed(event.name, error));
     } catch (error) {
-      console.error(`posthorn: the observer failed on ${event.name}: ${messageOf(error)}`);
+      failed(event.name, error);
     }
   };
+}
+
+const longestText = 500;
+// eslint-disable-next-line no-control-regex -- control characters are what it looks for
+const controlCharacters = /[\u0000-\u001f\u007f-\u009f\u2028\u2029]+/g;
+
+/** What others wrote cannot forge a line, or flood it. */
+function oneLine(text: string): string {
+  const line = text.slice(0, longestText).replace(controlCharacters, " ");
+  return text.length > longestText ? `${line}…` : line;
 }
 
 /** How loud a transport's own events are. */

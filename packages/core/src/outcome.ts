@@ -1,4 +1,5 @@
 /** What a handler can throw to say more than "it failed". */
+import { carries } from "./errors.ts";
 
 const brand = Symbol.for("posthorn.outcome");
 
@@ -16,6 +17,9 @@ export interface OutcomeOptions {
 
 /**
  * Try again, but not before `delay`. Counts as an attempt.
+ *
+ * The message waits in this process, its lease kept. A subscription lets a bounded number of messages wait (twice its
+ * concurrency and eight); while more would, it takes in nothing new. So keep such delays short.
  *
  * @param delay milliseconds, or a text such as `"500ms"`, `"30s"`, `"5m"`, `"2h"`
  * @throws RangeError for anything else
@@ -40,17 +44,26 @@ export function discard(reason: string, options?: OutcomeOptions): Outcome {
 const deepestCause = 5;
 
 /** The outcome that was thrown, also when it was wrapped as the cause of another error. */
-export function outcomeOf(error: unknown): Outcome | undefined {
-  let current = error;
-  for (let depth = 0; depth < deepestCause && current instanceof Error; depth++) {
+export function outcomeOf(thrown: unknown): Outcome | undefined {
+  let current = thrown;
+  for (let depth = 0; depth < deepestCause; depth++) {
     if (isOutcome(current)) return current;
-    current = current.cause;
+    current = causeOf(current);
   }
   return undefined;
 }
 
-function isOutcome(error: Error): error is Outcome {
-  return brand in error;
+function isOutcome(thrown: unknown): thrown is Outcome {
+  return carries(thrown, brand);
+}
+
+/** Total: a getter may throw. */
+function causeOf(thrown: unknown): unknown {
+  try {
+    return thrown instanceof Error ? thrown.cause : undefined;
+  } catch {
+    return undefined;
+  }
 }
 
 function make(

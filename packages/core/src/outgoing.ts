@@ -6,8 +6,7 @@ import { userHeaders } from "./headers.ts";
 import { uuidv7 } from "./id.ts";
 import type { Message } from "./message.ts";
 import { messageBytes } from "./size.ts";
-import type { SchemaIssue, SchemaResult } from "./standard-schema.ts";
-import { describeIssues, pathOf } from "./standard-schema.ts";
+import { isThenable, validate } from "./validation.ts";
 
 export interface OutgoingOptions {
   readonly source: string;
@@ -28,15 +27,23 @@ export function makeMessage(
   cause: Message | undefined,
   options: OutgoingOptions,
 ): Message | Promise<Message> {
-  const result = contract.schema?.["~standard"].validate(data);
-  if (result instanceof Promise) {
-    return result.then((validated) => {
-      checkValid(contract, validated);
-      return encode(contract, data, send, cause, options);
-    });
+  const checked = validate(contract, data);
+  if (!isThenable(checked)) return encode(contract, data, send, cause, options);
+  // Encoded at once: while it is checked the caller may change it.
+  const encoded = attempt(() => encode(contract, data, send, cause, options));
+  return Promise.resolve(checked).then(encoded);
+}
+
+/** Does it now, and gives or throws what came of it later. */
+function attempt<Result>(work: () => Result): () => Result {
+  try {
+    const result = work();
+    return () => result;
+  } catch (error) {
+    return () => {
+      throw error;
+    };
   }
-  if (result !== undefined) checkValid(contract, result);
-  return encode(contract, data, send, cause, options);
 }
 
 function encode(
@@ -83,36 +90,18 @@ function encode(
 }
 
 function encodeBody(contract: AnyContract, data: unknown): Uint8Array {
+  const what = `The ${contract.kind} ${JSON.stringify(contract.type)}`;
+  let body: unknown;
   try {
-    return contract.codec.encode(data);
+    body = contract.codec.encode(data);
   } catch (error) {
     if (isPosthornError(error)) throw error;
-    throw new PosthornError(
-      "ENCODE_FAILED",
-      `The ${contract.kind} ${JSON.stringify(contract.type)} cannot be written by its codec: ${messageOf(error)}`,
-      { cause: error },
-    );
+    throw new PosthornError("ENCODE_FAILED", `${what} cannot be written by its codec: ${messageOf(error)}`, {
+      cause: error,
+    });
   }
-}
-
-function checkValid(contract: AnyContract, result: SchemaResult<unknown>): void {
-  if (result.issues === undefined) return;
-  throw schemaViolation(contract, result.issues);
-}
-
-/** The payload's issues, by path; never its values. */
-export function schemaViolation(contract: AnyContract, issues: readonly SchemaIssue[]): PosthornError {
-  return new PosthornError(
-    "SCHEMA_VIOLATION",
-    `The ${contract.kind} ${JSON.stringify(contract.type)} does not match its schema: ${describeIssues(issues)}.`,
-    {
-      details: {
-        type: contract.type,
-        version: contract.version,
-        issues: issues.map((issue) => ({ path: pathOf(issue), message: issue.message })),
-      },
-    },
-  );
+  if (body instanceof Uint8Array) return body;
+  throw new PosthornError("ENCODE_FAILED", `${what} was not written as a Uint8Array by its codec.`);
 }
 
 const longestText = 255;
@@ -137,15 +126,28 @@ function checkText(name: string, text: string): string {
 
 function keyOf(contract: AnyContract, data: unknown, send: SendOptions): string | undefined {
   if (send.key !== undefined) return checkText("key", send.key);
-  const key = contract.keyOf?.(data as never);
-  return key === undefined ? undefined : checkText("key", key);
+  if (contract.keyOf === undefined) return undefined;
+  let key: string;
+  try {
+    key = contract.keyOf(data as never);
+  } catch (cause) {
+    throw new PosthornError(
+      "INVALID_OPTION",
+      `The key of ${JSON.stringify(contract.type)} could not be read from the payload.`,
+      {
+        cause,
+        details: { option: "key" },
+      },
+    );
+  }
+  return checkText("key", key);
 }
 
 function notBeforeOf(send: SendOptions, options: OutgoingOptions): number | undefined {
   if (send.notBefore === undefined) return undefined;
   const time = send.notBefore.getTime();
   if (Number.isNaN(time))
-    throw new PosthornError("INVALID_OPTION", "notBefore is an invalid Date.", { details: { option: "notBefore" } });
+    throw new PosthornError("INVALID_OPTION", "notBefore must be a valid Date.", { details: { option: "notBefore" } });
   if (options.delayedDelivery) return time;
   throw new PosthornError("UNSUPPORTED_CAPABILITY", "notBefore was given, and the transport cannot delay messages.", {
     details: { capability: "delayedDelivery" },

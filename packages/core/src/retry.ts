@@ -8,7 +8,10 @@ export interface RetryPolicy {
    * the dead-letter channel.
    */
   readonly attempts: number;
-  /** How long to wait between attempts. Other messages are handled meanwhile; the message keeps its lease. */
+  /**
+   * How long to wait between attempts. Other messages are handled meanwhile, as long as no more than twice the concurrency and
+   * eight wait; the message keeps its lease.
+   */
   readonly backoff: Backoff;
 }
 
@@ -21,6 +24,12 @@ export const defaultRetry: RetryPolicy = Object.freeze({
 /** @throws INVALID_OPTION */
 export function checkRetry(policy: RetryPolicy): RetryPolicy {
   const { attempts, backoff } = policy;
+  if (typeof backoff !== "object" || backoff === null) {
+    throw new PosthornError(
+      "INVALID_OPTION",
+      "The retry policy needs a backoff, such as { initialMs: 100, maxMs: 10_000 }.",
+    );
+  }
   const fail = (what: string): never => {
     throw new PosthornError("INVALID_OPTION", `The retry policy's ${what}.`);
   };

@@ -33,6 +33,20 @@ export function settingsOf(options: BusOptions): Settings {
   checkName("service", options.service);
   if (options.group !== undefined) checkName("group", options.group);
   const { transport, clock = systemClock } = options;
+  if (typeof transport?.dispatch !== "function")
+    refuse("transport", "is no transport: open one with openTransport or an adapter");
+  if (options.observe !== undefined && typeof options.observe !== "function") refuse("observe", "must be a function");
+  if (options.provision !== undefined && !["apply", "verify"].includes(options.provision))
+    refuse("provision", 'must be "apply" or "verify"');
+  if (options.serviceVersion !== undefined && options.serviceVersion.length > longestVersion) {
+    refuse("serviceVersion", `must be at most ${longestVersion} characters`);
+  }
+  const transportLimit = transport.capabilities.maxMessageBytes - deadLetterReserveBytes;
+  if (transportLimit < 1)
+    refuse(
+      "transport",
+      `takes messages of ${transport.capabilities.maxMessageBytes} bytes, and ${deadLetterReserveBytes} are needed for dead letters alone`,
+    );
   const maxMessageBytes = checkPositive("maxMessageBytes", options.maxMessageBytes ?? 262_144);
   return {
     service: options.service,
@@ -42,7 +56,7 @@ export function settingsOf(options: BusOptions): Settings {
     provision: options.provision ?? "apply",
     concurrency: checkConcurrency(options.concurrency ?? 10),
     retry: checkRetry(options.retry ?? defaultRetry),
-    maxMessageBytes: Math.min(maxMessageBytes, transport.capabilities.maxMessageBytes - deadLetterReserveBytes),
+    maxMessageBytes: Math.min(maxMessageBytes, transportLimit),
     publishTimeoutMs: checkPositive("publishTimeoutMs", options.publishTimeoutMs ?? 30_000),
     maxPendingMessages: checkPositive("maxPendingMessages", options.maxPendingMessages ?? 100_000),
     maxPendingBytes: checkPositive("maxPendingBytes", options.maxPendingBytes ?? 67_108_864),
@@ -50,6 +64,13 @@ export function settingsOf(options: BusOptions): Settings {
     clock,
     random: options.random ?? Math.random,
   };
+}
+
+/** It travels with every dead letter. */
+const longestVersion = 100;
+
+function refuse(option: string, why: string): never {
+  throw new PosthornError("INVALID_OPTION", `${option} ${why}.`, { details: { option } });
 }
 
 /** @throws INVALID_OPTION */

@@ -28,16 +28,6 @@ export type InputOf<S extends StandardSchema> = NonNullable<S["~standard"]["type
 /** What comes out of a schema. */
 export type OutputOf<S extends StandardSchema> = NonNullable<S["~standard"]["types"]>["output"];
 
-/** `items.0.sku: expected string; total: must be positive`, at most `limit` of them. */
-export function describeIssues(issues: readonly SchemaIssue[], limit = 5): string {
-  const lines = issues.slice(0, limit).map((issue) => {
-    const path = pathOf(issue);
-    return path === "" ? issue.message : `${path}: ${issue.message}`;
-  });
-  if (issues.length > limit) lines.push(`and ${issues.length - limit} more`);
-  return lines.join("; ");
-}
-
 /** Where an issue is, as `items.0.sku`; empty for the payload as a whole. */
 export function pathOf(issue: SchemaIssue): string {
   return (issue.path ?? []).map((part) => String(typeof part === "object" ? part.key : part)).join(".");

@@ -22,6 +22,8 @@ export interface SubscriptionEnvironment {
   readonly clock: Clock;
   /** @throws NOT_STARTED, CLOSED */
   assertOpen(): void;
+  /** Told of what should not happen: handling failed outside of any handler. */
+  onUnexpected(error: unknown): void;
 }
 
 /** A group's intake from one channel. The bus starts and ends it; the application holds it as a {@link Subscription}. */
@@ -88,7 +90,10 @@ export class RunningSubscription implements Subscription {
           if (this.#pending.size === 0) for (const idle of this.#idleWaiters.splice(0)) idle();
         };
         this.#pending.add(settle);
-        handle(delivery).then(settle, () => settle("release"));
+        handle(delivery).then(settle, (error: unknown) => {
+          this.#environment.onUnexpected(error);
+          settle("release");
+        });
       });
     const { paused } = this.limiter;
     const { size } = this.prefetch;

@@ -32,6 +32,7 @@ export function createVirtualClock(start: number = Date.UTC(2026, 0, 1)): Virtua
   };
   return {
     now: () => now,
+    monotonic: () => now,
     setTimeout(callback: () => void, delayMs: number): Timer {
       const timer = { due: now + Math.max(0, delayMs), order: order++, callback };
       waiting.add(timer);

@@ -49,8 +49,6 @@ export interface LinkOptions {
   /** Stands behind the connection's name. */
   readonly purpose: string;
   readonly environment: TransportEnvironment;
-  /** Runs on every connection but the first before it is used. A failure is told, and does not keep it from being used. */
-  readonly restore?: (connection: Connection) => Promise<void>;
   readonly onConnected: () => void;
   readonly onDisconnected: (error: unknown) => void;
   readonly onBlocked: (reason: string | undefined) => void;
@@ -70,7 +68,6 @@ export function createLink(options: LinkOptions): Link {
   const closing = new AbortController();
   let current: MutableConnection | undefined;
   let blocked: string | undefined;
-  let connectedBefore = false;
 
   const open = async (signal: AbortSignal): Promise<void> => {
     const socket = new AbortController();
@@ -91,10 +88,8 @@ export function createLink(options: LinkOptions): Link {
       // When the broker closes in the packet that completes the handshake, amqplib tells nobody; a channel then fails.
       const probe = await model.createChannel();
       await probe.close();
-      if (connectedBefore) await restore(connection);
       if (connection.closed) throw new Error("The connection was closed at once.");
       current = connection;
-      connectedBefore = true;
     } catch (error) {
       const reason: unknown = socket.signal.aborted ? socket.signal.reason : error;
       destroy(error);
@@ -105,14 +100,6 @@ export function createLink(options: LinkOptions): Link {
     }
     options.onConnected();
     changed.notify();
-  };
-
-  const restore = async (connection: Connection): Promise<void> => {
-    try {
-      await options.restore?.(connection);
-    } catch (error) {
-      if (!connection.closed) options.onFailed(`The topology could not be restored: ${messageOf(error)}`, error);
-    }
   };
 
   /** Listens before anything else can happen. */

@@ -19,7 +19,7 @@ import type { Grant, Session } from "./session.ts";
 import { openSession } from "./session.ts";
 
 /** Between tries to consume again while the connection is up. */
-const restoreBackoff: Backoff = { initialMs: 50, maxMs: 1_000 };
+const restoreBackoff: Backoff = { initialMs: 100, maxMs: 1_000 };
 /** So long `stop` waits for the broker to say that nothing more comes; what comes later is given back all the same. */
 const stopPatienceMs = 5_000;
 
@@ -59,6 +59,8 @@ export function createIntake(options: IntakeOptions): Intake {
   /** The channel was lost, and nothing has been received on a new one. */
   let lost = false;
   let reopening = false;
+  /** The queue may be gone. */
+  let missing = false;
   /** Calls of `receive` that have not come back, those of lost channels included. */
   let pending = 0;
   /** Losses of the channel since the last settlement on one. */
@@ -103,6 +105,8 @@ export function createIntake(options: IntakeOptions): Intake {
     const present = session;
     if (present === undefined) return;
     if (present.granted > allowed()) await present.endGrants();
+    // It came while less was allowed for a moment.
+    else present.giveBackHeld();
     const uncounted = pending - present.counted;
     const room = allowed() - present.granted - uncounted;
     // Each grant is a consumer more: few large ones, rather than one for every delivery that ends.
@@ -148,6 +152,7 @@ export function createIntake(options: IntakeOptions): Intake {
   const onClosed = (closed: Session): void => {
     if (session !== closed) return;
     session = undefined;
+    missing = closed.cancelled;
     if (stopped()) {
       endWhenSettled();
       return;
@@ -163,24 +168,18 @@ export function createIntake(options: IntakeOptions): Intake {
     reopening = true;
     while (session === undefined && !stopped()) {
       try {
-        if (losses++ > 0) await sleep(clock, backoffDelay(restoreBackoff, losses, environment.random()), ending.signal);
+        // Never at once: the broker tells of a deletion before it has finished it, and fails on who comes too early.
+        await sleep(clock, backoffDelay(restoreBackoff, ++losses, environment.random()), ending.signal);
+        if (missing) missing = !(await options.restoreQueue(ending.signal));
         await open(ending.signal);
         restored();
       } catch (error) {
-        if (!stopped()) await repair(error);
+        missing ||= isMissing(error);
+        // What a lost connection explains needs no word.
+        if (!stopped() && isRefusal(error)) options.onFailed(error);
       }
     }
     reopening = false;
-  };
-
-  /** After a failure to open the channel; what a lost connection explains needs no word. */
-  const repair = async (failure: unknown): Promise<void> => {
-    try {
-      if (isMissing(failure) && (await options.restoreQueue(ending.signal))) return;
-      if (replyCode(failure) !== undefined) options.onFailed(failure);
-    } catch (error) {
-      options.onFailed(error);
-    }
   };
 
   const restored = (): void => {
@@ -248,4 +247,11 @@ export function createIntake(options: IntakeOptions): Intake {
 
 function isMissing(error: unknown): boolean {
   return replyCode(isPosthornError(error) ? error.cause : error) === replyCodes.notFound;
+}
+
+/** Whether the broker said no to something that should work. */
+function isRefusal(error: unknown): boolean {
+  const reason = isPosthornError(error) ? error.cause : error;
+  const code = replyCode(reason);
+  return code !== undefined && code !== replyCodes.notFound;
 }

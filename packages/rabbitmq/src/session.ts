@@ -24,6 +24,8 @@ export interface Grant {
 
 export interface Session {
   readonly closed: boolean;
+  /** The broker ended its consumer, mostly because the queue was deleted. */
+  readonly cancelled: boolean;
   /** Fires at its end. */
   readonly lost: AbortSignal;
   readonly settlements: Settlements;
@@ -36,8 +38,9 @@ export interface Session {
   endGrants(): Promise<void>;
   began(grant: Grant): void;
   finished(grant: Grant): void;
-  /** Keeps a delivery that nobody may receive now; it is given back when the grants have ended. */
+  /** Keeps a delivery that nobody may receive now, until it is given back. */
   hold(deliveryTag: number): void;
+  giveBackHeld(): void;
   /** Tells the broker what is gathered, and closes. */
   close(signal: AbortSignal): Promise<void>;
 }
@@ -68,6 +71,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   let granted = 0;
   let counted = 0;
   let closed = false;
+  let cancelled = false;
   let lastError: unknown;
   let closing: Promise<void> | undefined;
 
@@ -91,6 +95,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const onMessage = (grant: Grant, message: ConsumeMessage | null): void => {
     if (message === null) {
       // The queue was deleted, or its consumers were timed out: the leases of the whole channel are worth nothing.
+      cancelled = true;
       lastError ??= new Error(`RabbitMQ ended the consumer of queue ${JSON.stringify(queue)}.`);
       settlements.flush();
       closing ??= closeChannel(channel);
@@ -103,6 +108,9 @@ export async function openSession(options: SessionOptions): Promise<Session> {
   const session: Session = {
     get closed() {
       return closed;
+    },
+    get cancelled() {
+      return cancelled;
     },
     lost: lost.signal,
     settlements,
@@ -128,9 +136,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
       counted = 0;
       for (const grant of ending) grant.ended = true;
       await Promise.all(ending.map(({ tag }) => channel.cancel(tag)));
-      const inVain = held;
-      held = [];
-      for (const tag of inVain) settlements.release(tag);
+      session.giveBackHeld();
     },
     began(grant) {
       grant.pending++;
@@ -142,6 +148,11 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     },
     hold(deliveryTag) {
       held.push(deliveryTag);
+    },
+    giveBackHeld() {
+      const inVain = held;
+      held = [];
+      for (const tag of inVain) settlements.release(tag);
     },
     async close(signal) {
       settlements.flush();

@@ -32,11 +32,13 @@ interface BindingDeclaration {
 }
 
 /**
- * Practically none: a dead letter may be looked at without end. A number, since "-1 for none" is not known before
- * RabbitMQ 4.0, and no limit there would mean the default of 20; and the same on every version, since a queue's
- * arguments must still be equal when it is declared again after an upgrade.
+ * Practically none: a dead letter may be looked at without end. Not -1, which says so only since RabbitMQ 4.0: 3.10 drops
+ * the message when it comes back for the second time. No limit at all means 20 since 4.0. And the same on every version,
+ * since a queue's arguments must still be equal when it is declared again after an upgrade.
  */
 const noDeliveryLimit = 1_000_000_000;
+
+const deadLetterArgument = "x-dead-letter-routing-key";
 
 /** In the order of declaration: a dead-letter queue before the queue that points to it, a binding last. */
 export function declarationsOf(topology: Topology, deliveryLimit: number): readonly Declaration[] {
@@ -56,7 +58,7 @@ export function declarationsOf(topology: Topology, deliveryLimit: number): reado
         "x-queue-type": "quorum",
         "x-delivery-limit": deliveryLimit,
         "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": deadLetters,
+        [deadLetterArgument]: deadLetters,
         // Without reject-publish the strategy silently falls back to at-most-once.
         "x-dead-letter-strategy": "at-least-once",
         "x-overflow": "reject-publish",
@@ -164,11 +166,21 @@ function nameOf(declaration: Declaration): string {
 export interface AppliedTopology {
   remember(declarations: readonly Declaration[]): void;
   hasQueue(name: string): boolean;
-  restore(connection: Connection, signal: AbortSignal): Promise<void>;
+  /** Makes a queue exist again, with its dead letters and bindings. */
+  restore(connection: Connection, queue: string, signal: AbortSignal): Promise<void>;
 }
 
 export function createAppliedTopology(): AppliedTopology {
   const applied = new Map<string, Declaration>();
+  const belongsTo = (queue: string): ((declaration: Declaration) => boolean) => {
+    const names = new Set([queue]);
+    for (const declaration of applied.values()) {
+      if (declaration.kind === "binding" && declaration.queue === queue) names.add(declaration.exchange);
+      if (declaration.kind === "queue" && declaration.name === queue)
+        names.add(String(declaration.arguments[deadLetterArgument]));
+    }
+    return (declaration) => names.has(declaration.kind === "binding" ? declaration.queue : declaration.name);
+  };
   return {
     remember(declarations) {
       for (const declaration of declarations) applied.set(declaration.id, declaration);
@@ -176,9 +188,9 @@ export function createAppliedTopology(): AppliedTopology {
     hasQueue(name) {
       return applied.has(`queue ${name}`);
     },
-    async restore(connection, signal) {
-      const ordered = { exchange: 0, queue: 1, binding: 2 };
-      const declarations = [...applied.values()].sort((a, b) => ordered[a.kind] - ordered[b.kind]);
+    async restore(connection, queue, signal) {
+      const order = { exchange: 0, queue: 1, binding: 2 };
+      const declarations = [...applied.values()].filter(belongsTo(queue)).sort((a, b) => order[a.kind] - order[b.kind]);
       await provision(connection, declarations, "apply", signal);
     },
   };

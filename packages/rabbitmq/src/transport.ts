@@ -52,8 +52,6 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
   const publishing: Link = createLink({
     ...common,
     purpose: "publishing",
-    // Before the first message goes out again, its queue exists again.
-    restore: (connection) => topology.restore(connection, closing.signal),
     onConnected: () => onConnected(),
     onDisconnected: (error) => onDisconnected(error),
     onBlocked: (reason) => {
@@ -93,19 +91,6 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     }
   };
 
-  /** At most one restoration is under way, however many ask for it. */
-  let restoring: Promise<void> | undefined;
-  const restoreTopology = (): Promise<void> => {
-    restoring ??= restoreOnce().finally(() => {
-      restoring = undefined;
-    });
-    return restoring;
-  };
-  const restoreOnce = async (): Promise<void> => {
-    const connection = await consuming.ready(closing.signal);
-    await topology.restore(connection, closing.signal);
-  };
-
   const dispatch = createDispatch({
     link: publishing,
     ready: readyToPublish,
@@ -122,9 +107,9 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       receive,
       maxInFlight,
       paused,
-      restoreQueue: async () => {
+      restoreQueue: async (signal) => {
         if (!topology.hasQueue(queue)) return false;
-        await restoreTopology();
+        await topology.restore(await consuming.ready(signal), queue, signal);
         return true;
       },
       onLost: (error) =>
