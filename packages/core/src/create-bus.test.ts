@@ -261,6 +261,7 @@ describe("schemas", () => {
 
   test.each([
     ["a promise", () => Promise.resolve(refuses)],
+    // eslint-disable-next-line unicorn/no-thenable -- that is the point
     ["a thenable", () => ({ then: (resolve: (value: unknown) => void) => resolve(refuses) })],
     ["the result itself", () => refuses],
   ])("that answer by %s are heard, and what they quote is not printed", async (_what, validate) => {

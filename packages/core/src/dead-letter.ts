@@ -2,6 +2,7 @@
 import { messageOf, nameOf } from "./errors.ts";
 import type { Headers, Message } from "./message.ts";
 import { copyHeaders, copyMessage, noHeaders, reservedHeaderPrefix } from "./message.ts";
+import { issuesOf } from "./validation.ts";
 
 /** Why a message is dead. Part of the wire format: a reason is never renamed. */
 export const deadLetterReasons = {
@@ -62,7 +63,7 @@ export function toDeadLetter(message: Message, death: Death): Message {
   return withRecord(message, {
     reason: death.reason,
     error: wellFormed(nameOf(death.error), longestErrorName),
-    message: wellFormed(messageOf(death.error), longestErrorMessage),
+    message: wellFormed(`${messageOf(death.error)} ${issuesOf(death.error)}`.trimEnd(), longestErrorMessage),
     attempts: death.attempts,
     first: death.firstFailedAt,
     last: death.lastFailedAt,

@@ -40,9 +40,10 @@ test("what others wrote cannot forge a line, or flood it", () => {
   observeOnConsole(createVirtualClock())({
     ...blocked,
     detail: `first\nposthorn forged \u001b[31m${"x".repeat(100_000)}`,
-  } as BusEvent);
+  });
   const line = String(warn.mock.calls[0]?.[0]);
-  expect(line).not.toMatch(/[\n\u001b]/);
+  expect(line).not.toContain("\n");
+  expect(line).not.toContain("\u001b");
   expect(line.length).toBeLessThan(600);
 });
 

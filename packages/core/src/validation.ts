@@ -1,6 +1,6 @@
 /** A payload against its contract's schema. */
 import type { AnyContract } from "./contract.ts";
-import { PosthornError } from "./errors.ts";
+import { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 import type { SchemaIssue, SchemaResult } from "./standard-schema.ts";
 import { pathOf } from "./standard-schema.ts";
 
@@ -37,15 +37,29 @@ function outputOf(contract: AnyContract, result: unknown): unknown {
   return value;
 }
 
+/** The words of the schema's library, for where the payload is at hand anyway; empty for any other error. */
+export function issuesOf(error: unknown): string {
+  if (!isPosthornError(error, "SCHEMA_VIOLATION")) return "";
+  const { issues } = error.details;
+  if (!Array.isArray(issues)) return "";
+  return (issues as readonly ToldIssue[])
+    .map(({ path, message }) => (path === "" ? message : `${path}: ${message}`))
+    .join("; ");
+}
+
+interface ToldIssue {
+  readonly path: string;
+  readonly message: string;
+}
+
 /**
  * Tells where; what the schema's library says may quote the payload, so it stands only in `details.issues`, which is not
  * printed when the error is.
  */
 function schemaViolation(contract: AnyContract, issues: readonly SchemaIssue[]): PosthornError {
-  const told = issues.slice(0, mostIssues).map((issue) => ({
-    path: pathOf(issue),
-    message: String(issue.message).slice(0, longestIssue),
-  }));
+  const told = issues
+    .slice(0, mostIssues)
+    .map((issue): ToldIssue => ({ path: pathOf(issue), message: messageOf(issue.message).slice(0, longestIssue) }));
   const paths = [...new Set(told.map(({ path }) => (path === "" ? "the payload itself" : path)))].join(", ");
   const more = issues.length > told.length ? ` and ${issues.length - told.length} more` : "";
   const details = { type: contract.type, version: contract.version };

@@ -1,8 +1,10 @@
 /** M: never more at a time than allowed, whoever is slow. */
 import assert from "node:assert/strict";
-import { isPosthornError } from "@posthorn/core/transport";
+import { channelAddress, inletAddress, isPosthornError } from "@posthorn/core/transport";
 import type { ContractCase } from "../case.ts";
 import { handledNumbers, numbers, workOf } from "../contracts.ts";
+import { plainMessage } from "../messages.ts";
+import { plain, queueTopology } from "../topology.ts";
 import type { Numbered } from "../schema.ts";
 import { deadLetters, inlet } from "../world.ts";
 
@@ -105,6 +107,37 @@ export const concurrencyCases: readonly ContractCase[] = [
       await got.waitFor(backlog, 6 * patienceMs);
       await world.closeAndFindEmpty([bus], [inlet(contract.channel), deadLetters(contract.channel)]);
       assert.equal(new Set(got.calls.map((call) => call.data.n)).size, backlog);
+    },
+  },
+  {
+    id: "M4t",
+    title: "a dispatch whose signal fires while the broker blocks publishers answers soon, and honestly",
+    tier: "fault",
+    async run(world) {
+      const channel = world.queue();
+      const info = plain(channel);
+      const transport = await world.transport(queueTopology(channel));
+      await world.faults.blockPublishers();
+      world.defer(() => world.faults.unblockPublishers());
+      const controller = new AbortController();
+      const dispatched = transport.dispatch([{ address: channelAddress(info), message: plainMessage() }], {
+        signal: controller.signal,
+      });
+      controller.abort();
+      const [receipt] = await world.within("the dispatch to answer", dispatched, world.bounds.patienceMs);
+      assert.ok(receipt?.accepted === false, "it is not accepted");
+      assert.ok(["CONNECTION_LOST", "UNKNOWN_OUTCOME"].includes(receipt.error.code), receipt.error.code);
+      await world.faults.unblockPublishers();
+      const arrives = receipt.error.code === "UNKNOWN_OUTCOME" ? [0, 1] : [0];
+      await world.eventually("publishing to work again", async () => {
+        const [again] = await transport.dispatch(
+          [{ address: channelAddress(info), message: plainMessage({ id: "again" }) }],
+          world.waiting,
+        );
+        return again?.accepted === true;
+      });
+      const { ready } = await transport.admin.depth(inletAddress(info, info.name), world.waiting);
+      assert.ok(arrives.includes(ready - 1), `${ready} messages wait, of which one was sent afterwards`);
     },
   },
   {

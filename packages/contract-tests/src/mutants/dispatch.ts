@@ -52,7 +52,7 @@ export const dispatchMutants: readonly Mutant[] = [
     ["O6"],
     answering((receipts) => receipts.map((receipt) => (isUnknown(receipt) ? accepted : receipt))),
   ),
-  mutant("Dispatch does not heed its signal.", ["M4f", "O7"], (inner) =>
+  mutant("Dispatch does not heed its signal.", ["M4t", "O7"], (inner) =>
     wrapTransport(inner, { dispatch: (batch) => inner.dispatch(batch, { signal: never }) }),
   ),
   mutant("A dispatch that was given up is sent all the same.", ["O7"], (inner) =>
