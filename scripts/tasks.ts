@@ -26,7 +26,7 @@ async function exitCodeOf(result: Promise<{ readonly failed: number }>): Promise
 const tasks: Readonly<Record<string, Task>> = {
   build,
   format: () => run("oxfmt", []),
-  lint: () => run("oxlint", []),
+  lint: () => afterBuild(() => run("oxlint", [])),
   demo: (args) => afterBuild(() => runNode("docs/examples/webhooks/src/main.ts", args)),
   broker: (args) => runNode("integration-tests/brokers/cli.ts", args),
   bench: (args) => afterBuild(() => bench(args)),

@@ -19,8 +19,9 @@ const command =
 
 const steps: readonly Step[] = [
   { name: "format", work: command("oxfmt", "--check") },
-  { name: "lint", work: command("oxlint", "--deny-warnings") },
   { name: "build", work: command("turbo", "run", "build", "--output-logs=errors-only"), required: true },
+  // Its rules know types, and packages see each other through what was built.
+  { name: "lint", work: command("oxlint", "--deny-warnings") },
   { name: "type check", work: command("turbo", "run", "typecheck", "--output-logs=errors-only") },
   { name: "unit", work: () => runVitest("unit", ["--project=unit"]) },
   { name: "types", work: () => runVitest("types", ["--project=types"]) },
