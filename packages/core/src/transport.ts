@@ -55,7 +55,7 @@ export interface Transport {
    * A group always has a dead-letter channel; a broker's own delivery limit always has a dead-letter target.
    *
    * @returns what is still missing or different after the call: in `apply` only what cannot be applied; in the other
-   * modes everything. A difference is data, not an error, and never disturbs other consumers or publishers.
+   * modes everything that the broker lets one see (AMQP, for one, shows no bindings). A difference is data, not an error, and never disturbs other consumers or publishers.
    */
   provision(topology: Topology, mode: ProvisionMode, options: Abortable): Promise<readonly TopologyChange[]>;
 
@@ -70,7 +70,8 @@ export interface Transport {
    * - CONNECTION_LOST, when nothing was sent (also when the signal fired before anything was);
    * - UNKNOWN_OUTCOME, when it was sent but the answer is missing (connection gone, signal fired): it may have been accepted;
    * - UNROUTABLE, when a queue, inlet, dead-letter channel or topic does not exist (a topic without groups is fine);
-   * - REJECTED, when the broker refuses it for now; ACCESS_REFUSED; MESSAGE_TOO_LARGE; TRANSPORT_FAILED.
+   * - REJECTED, when the broker refuses it for now; ACCESS_REFUSED; MESSAGE_TOO_LARGE and INVALID_HEADER, when the broker cannot carry
+   *   it; UNSUPPORTED_CAPABILITY for a reply inbox where there are none; TRANSPORT_FAILED.
    *
    * While the connection is down or the broker blocks publishers, it waits until the signal fires.
    *
@@ -112,7 +113,7 @@ export interface ConnectOptions extends Abortable {
   readonly report: (event: TransportEvent) => void;
 }
 
-/** What a transport tells of itself, for logs and health. */
+/** What a transport tells of itself, for logs and health. An outage is one `disconnected` and one `connected`, however many tries lie between. */
 export interface TransportEvent {
   readonly name:
     | "transport.connected"
@@ -197,7 +198,10 @@ export interface TransportHealth {
 /** A look at, and a hand in, what waits on the broker. Uses its own channel or client: it never disturbs the traffic. */
 export interface TransportAdmin {
   depth(source: InletAddress | DeadLetterAddress, options: Abortable): Promise<Depth>;
-  /** The oldest messages, up to `limit`, left where they are, and however often it is called. */
+  /**
+   * The oldest messages, up to `limit`, left where they are; of dead letters however often it is called. On a broker that
+   * counts deliveries, looking at an inlet may count as one.
+   */
   browse(
     source: InletAddress | DeadLetterAddress,
     options: Abortable & { readonly limit: number },
