@@ -149,7 +149,7 @@ export function createLink(options: LinkOptions): Link {
         await open(closing.signal);
         return;
       } catch (error) {
-        const fatal = fatalConnectError(error);
+        const fatal = fatalConnectError(error, settings.vhost);
         if (fatal === undefined || told) continue;
         told = true;
         options.onFailed(`${fatal.message} Trying again.`, fatal);
@@ -166,7 +166,7 @@ export function createLink(options: LinkOptions): Link {
         return;
       } catch (error) {
         if (closing.signal.aborted) throw closedError();
-        const fatal = fatalConnectError(error);
+        const fatal = fatalConnectError(error, settings.vhost);
         if (fatal !== undefined) throw fatal;
         if (signal.aborted) throw notConnected(last ?? error);
         last = error;

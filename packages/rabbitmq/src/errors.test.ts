@@ -37,14 +37,15 @@ describe("a refused declaration is a difference", () => {
 });
 
 test("what can heal while connecting is not fatal", () => {
-  expect(fatalConnectError(new Error("connect ECONNREFUSED 127.0.0.1:5672"))).toBe(undefined);
-  expect(fatalConnectError(new Error("Socket closed abruptly during opening handshake"))).toBe(undefined);
+  expect(fatalConnectError(new Error("connect ECONNREFUSED 127.0.0.1:5672"), "/orders")).toBe(undefined);
+  expect(fatalConnectError(new Error("Socket closed abruptly during opening handshake"), "/orders")).toBe(undefined);
   expect(
-    fatalConnectError(new Error(`Handshake terminated by server: 403 (ACCESS-REFUSED) with message "x"`))?.code,
+    fatalConnectError(new Error(`Handshake terminated by server: 403 (ACCESS-REFUSED) with message "x"`), "/orders")
+      ?.code,
   ).toBe("AUTHENTICATION_FAILED");
-  expect(fatalConnectError(new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>"))?.code).toBe(
-    "ACCESS_REFUSED",
-  );
+  expect(
+    fatalConnectError(new Error("Expected ConnectionOpenOk; got <ConnectionClose channel:0>"), "/orders")?.code,
+  ).toBe("ACCESS_REFUSED");
 });
 
 test.each([

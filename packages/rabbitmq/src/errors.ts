@@ -17,7 +17,7 @@ export function replyCode(error: unknown): number | undefined {
 }
 
 /** Why a connection could not be opened, when trying again cannot help; `undefined` when it can. */
-export function fatalConnectError(error: unknown): PosthornError | undefined {
+export function fatalConnectError(error: unknown, vhost: string): PosthornError | undefined {
   // amqplib gives the broker's refusal during the handshake in the text only.
   const text = messageOf(error);
   if (/^Handshake terminated by server: 403\b/.test(text)) {
@@ -36,8 +36,7 @@ export function fatalConnectError(error: unknown): PosthornError | undefined {
   }
   // The answer to connection.open; amqplib keeps its reason to itself.
   if (text.startsWith("Expected ConnectionOpenOk; got <ConnectionClose")) {
-    const message =
-      "RabbitMQ refused the virtual host: it does not exist, the account may not use it, or a limit on connections is reached. Check vhost and permissions.";
+    const message = `RabbitMQ refused the virtual host ${JSON.stringify(vhost)}: it does not exist, the account may not use it, or a limit on connections is reached. Check vhost and permissions.`;
     return new PosthornError("ACCESS_REFUSED", message, { cause: error });
   }
   return undefined;

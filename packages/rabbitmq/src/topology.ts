@@ -1,7 +1,8 @@
 /** What a topology is on RabbitMQ, and how it comes to exist. */
-import type { ProvisionMode, Topology, TopologyChange } from "@posthorn/core/transport";
-import { isPosthornError } from "@posthorn/core/transport";
+import type { Backoff, ProvisionMode, Topology, TopologyChange, TransportEnvironment } from "@posthorn/core/transport";
+import { backoffDelay, isPosthornError, sleep } from "@posthorn/core/transport";
 import type { Channel } from "amqplib";
+import { abortable } from "./abort.ts";
 import type { Connection } from "./connection.ts";
 import { withChannel } from "./connection.ts";
 import { differenceOf, operationError, replyCode, replyCodes } from "./errors.ts";
@@ -37,6 +38,10 @@ interface BindingDeclaration {
  * since a queue's arguments must still be equal when it is declared again after an upgrade.
  */
 const noDeliveryLimit = 1_000_000_000;
+
+/** Between tries to declare what the broker says is not there. */
+const declareBackoff: Backoff = { initialMs: 50, maxMs: 1_000 };
+const mostTries = 8;
 
 const deadLetterArgument = "x-dead-letter-routing-key";
 
@@ -91,10 +96,12 @@ export async function provision(
   declarations: readonly Declaration[],
   mode: ProvisionMode,
   signal: AbortSignal,
+  environment: TransportEnvironment,
 ): Promise<readonly TopologyChange[]> {
   const changes: TopologyChange[] = [];
   const missing = new Set<string>();
   let next = 0;
+  let failures = 0;
   const work = async (channel: Channel): Promise<void> => {
     while (next < declarations.length) {
       const declaration = declarations[next++];
@@ -114,6 +121,13 @@ export async function provision(
       const declaration = declarations[next - 1];
       if (declaration === undefined || isPosthornError(error)) throw error;
       const change = changeOf(error, declaration);
+      // What is being declared by many at once, or deleted meanwhile, can be missing for a moment.
+      if (mode === "apply" && change?.problem === "missing" && ++failures < mostTries) {
+        next--;
+        const delayMs = backoffDelay(declareBackoff, failures, environment.random());
+        await abortable(sleep(environment.clock, delayMs, signal), signal);
+        continue;
+      }
       if (change !== undefined) {
         changes.push(change);
         if (change.problem === "missing") missing.add(declaration.id);
@@ -170,7 +184,7 @@ export interface AppliedTopology {
   restore(connection: Connection, queue: string, signal: AbortSignal): Promise<void>;
 }
 
-export function createAppliedTopology(): AppliedTopology {
+export function createAppliedTopology(environment: TransportEnvironment): AppliedTopology {
   const applied = new Map<string, Declaration>();
   const belongsTo = (queue: string): ((declaration: Declaration) => boolean) => {
     const names = new Set([queue]);
@@ -191,7 +205,7 @@ export function createAppliedTopology(): AppliedTopology {
     async restore(connection, queue, signal) {
       const order = { exchange: 0, queue: 1, binding: 2 };
       const declarations = [...applied.values()].filter(belongsTo(queue)).sort((a, b) => order[a.kind] - order[b.kind]);
-      await provision(connection, declarations, "apply", signal);
+      await provision(connection, declarations, "apply", signal, environment);
     },
   };
 }

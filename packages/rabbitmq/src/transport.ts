@@ -36,7 +36,7 @@ export function rabbitmq(options: RabbitmqOptions = {}, environment?: Partial<Tr
 
 function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Transport {
   const environment: TransportEnvironment = { clock: given.clock ?? systemClock, random: given.random ?? Math.random };
-  const topology = createAppliedTopology();
+  const topology = createAppliedTopology(environment);
   const intakes = new Set<Intake>();
   const closing = new AbortController();
   let report: (event: TransportEvent) => void = () => undefined;
@@ -161,7 +161,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       for (;;) {
         const connection = await consuming.ready(signal);
         try {
-          const changes = await provision(connection, declarations, mode, signal);
+          const changes = await provision(connection, declarations, mode, signal, environment);
           if (mode === "apply") topology.remember(declarations);
           return changes;
         } catch (error) {
