@@ -1,3 +1,5 @@
+import path from "node:path";
+import { root } from "./shell.ts";
 import { runVitest } from "./vitest.ts";
 import type { TestResult } from "./vitest.ts";
 
@@ -11,16 +13,18 @@ export const contractTransports: readonly string[] = Object.keys(projects);
 
 /** `npm run test:contract -- TRANSPORT … [vitest options]`; without a transport, all of them. */
 export async function testContract(args: readonly string[]): Promise<number> {
-  const named = args.filter((arg) => contractTransports.includes(arg));
-  const unknown = args.filter((arg) => !arg.startsWith("-") && !named.includes(arg));
+  const firstOption = args.findIndex((arg) => arg.startsWith("-"));
+  const named = firstOption === -1 ? args : args.slice(0, firstOption);
+  const options = args.slice(named.length);
+  const unknown = named.filter((name) => !contractTransports.includes(name));
   if (unknown.length > 0) {
     console.error(`Unknown: ${unknown.join(", ")}. Transports: ${contractTransports.join(", ")}.`);
     return 2;
   }
-  const options = args.filter((arg) => arg.startsWith("-"));
   let failed = 0;
-  for (const transport of named.length === 0 ? contractTransports : named)
+  for (const transport of named.length === 0 ? contractTransports : named) {
     failed += (await runContract(transport, options)).failed;
+  }
   return failed === 0 ? 0 : 1;
 }
 
@@ -29,6 +33,9 @@ export function runContract(transport: string, options: readonly string[] = []):
   const chosen = (projects[transport] ?? []).map((project) => `--project=${project}`);
   return runVitest(`contract-${transport}`, [
     "--config=integration-tests/contract/vitest.config.ts",
+    "--reporter=default",
+    // Prints the closing line for each transport and version.
+    `--reporter=${path.join(root, "integration-tests/contract/reporter.ts")}`,
     ...chosen,
     ...options,
   ]);
