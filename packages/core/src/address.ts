@@ -10,7 +10,7 @@ export interface ChannelInfo {
 /**
  * Where a message can go. Adapters map addresses to broker names; nothing else does.
  *
- * `id` is unique among all addresses and stable: a key for caches. Core makes one object for each address and uses it again.
+ * `id` is unique among all addresses and stable: compare and cache by it.
  */
 export type Address = ChannelAddress | InletAddress | DeadLetterAddress | ReplyAddress;
 

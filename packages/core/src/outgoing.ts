@@ -90,18 +90,19 @@ function encode(
 }
 
 function encodeBody(contract: AnyContract, data: unknown): Uint8Array {
-  const what = `The ${contract.kind} ${JSON.stringify(contract.type)}`;
   let body: unknown;
   try {
     body = contract.codec.encode(data);
   } catch (error) {
     if (isPosthornError(error)) throw error;
-    throw new PosthornError("ENCODE_FAILED", `${what} cannot be written by its codec: ${messageOf(error)}`, {
-      cause: error,
-    });
+    throw encodeFailed(contract, `cannot be written by its codec: ${messageOf(error)}`, error);
   }
   if (body instanceof Uint8Array) return body;
-  throw new PosthornError("ENCODE_FAILED", `${what} was not written as a Uint8Array by its codec.`);
+  throw encodeFailed(contract, "was not written as a Uint8Array by its codec");
+}
+
+function encodeFailed(contract: AnyContract, why: string, cause?: unknown): PosthornError {
+  return new PosthornError("ENCODE_FAILED", `The ${contract.kind} ${JSON.stringify(contract.type)} ${why}.`, { cause });
 }
 
 const longestText = 255;

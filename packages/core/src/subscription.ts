@@ -103,9 +103,8 @@ export class RunningSubscription implements Subscription {
       paused,
     });
     this.#consumption = consumption;
-    if (this.limiter.paused !== paused)
-      if (paused) consumption.resume();
-      else consumption.pause();
+    if (this.limiter.paused && !paused) consumption.pause();
+    if (!this.limiter.paused && paused) consumption.resume();
     if (this.prefetch.size !== size) consumption.resize(this.prefetch.size);
     if (this.#stopping !== undefined) await consumption.stop();
   }
