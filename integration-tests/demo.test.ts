@@ -85,7 +85,9 @@ describe.each(["3.10", "4.0"] as const)("over RabbitMQ %s", (version) => {
 
   test("the same, while the broker is killed and started again", async () => {
     let restart: Promise<void> | undefined;
-    const run = await runDemo(["--broker", broker().url, "--rate", "60"], () => {
+    const run = await runDemo(["--broker", broker().url, "--rate", "60"], (delivered) => {
+      // A broker that is killed within a second of a declaration may forget the queue: its own limit.
+      if (delivered < 100) return;
       const { control } = broker();
       restart ??= control?.kill().then(() => control.start());
     });

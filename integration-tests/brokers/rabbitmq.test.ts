@@ -91,6 +91,8 @@ describe.for(brokers)("RabbitMQ $version ($origin)", { timeout: 120_000 }, (brok
       await channel.assertQueue(queue, { durable: true });
       channel.sendToQueue(queue, Buffer.from("kept"), { persistent: true });
       await channel.waitForConfirms();
+      // That a queue was declared is written behind the answer; a broker that is killed at once forgets the queue.
+      await control.ctl("eval", "mnesia:sync_log().");
 
       await control[end]();
       await closed;
