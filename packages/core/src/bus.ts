@@ -2,7 +2,7 @@
 import type { ChannelInfo } from "./address.ts";
 import type { Clock } from "./clock.ts";
 import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
-import type { DeadLetter } from "./dead-letter.ts";
+import type { DeadLetterChannel } from "./dead-letter-channel.ts";
 import type { Handler, SendOptions, Sent } from "./handler.ts";
 import type { Middleware } from "./middleware.ts";
 import type { Observe } from "./observe.ts";
@@ -27,6 +27,12 @@ export interface BusOptions {
   readonly concurrency?: number;
   /** Default {@link defaultRetry}. */
   readonly retry?: RetryPolicy;
+  /**
+   * How long one attempt at a message may take, in milliseconds. Then `context.signal` fires and the attempt has failed
+   * (HANDLING_TIMEOUT), whatever the handler does later; until it ends it takes up its place among those that run. Default 900,000: RabbitMQ, for
+   * one, takes a message back after 30 minutes.
+   */
+  readonly maxHandlingMs?: number;
   /** Largest message, body and headers together, in bytes; the transport's own limit holds too. Default 262,144, which every broker carries. */
   readonly maxMessageBytes?: number;
   /** How long `send` and `publish` may take. Default 30,000. */
@@ -129,6 +135,14 @@ export interface Bus extends AsyncDisposable {
    */
   publish<Payload>(contract: TopicContract<Payload>, data: NoInfer<Payload>, options?: SendOptions): Promise<Sent>;
 
+  /**
+   * The dead letters of any group, also of one that this bus does not consume.
+   *
+   * @param group on a topic, default the bus's; a queue has one group only
+   * @throws INVALID_DECLARATION for a group of a queue, INVALID_NAME
+   */
+  deadLetters(channel: ChannelInfo, group?: string): DeadLetterChannel;
+
   health(): BusHealth;
 
   /**
@@ -146,6 +160,8 @@ export interface HandlerOptions {
   readonly retry?: RetryPolicy;
   /** The subscription's: handlers that run at a time, over all types of the channel. Default: the bus's. */
   readonly concurrency?: number;
+  /** The subscription's. Default: the bus's. See {@link BusOptions.maxHandlingMs}. */
+  readonly maxHandlingMs?: number;
 }
 
 export interface SubscribeOptions extends HandlerOptions {
@@ -168,15 +184,6 @@ export interface Subscription {
   /** What waits for this group. */
   depth(options?: WaitOptions): Promise<Depth>;
   readonly deadLetters: DeadLetterChannel;
-}
-
-/** The dead letters of one group. */
-export interface DeadLetterChannel {
-  depth(options?: WaitOptions): Promise<Depth>;
-  /** The oldest dead letters, left where they are. `limit` defaults to 100. */
-  browse(options?: WaitOptions & { readonly limit?: number }): Promise<readonly DeadLetter[]>;
-  /** Removes all of them, for good. */
-  purge(options?: WaitOptions): Promise<number>;
 }
 
 export interface WaitOptions {

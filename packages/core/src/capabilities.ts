@@ -14,7 +14,7 @@ export interface Capabilities {
    * that a crash also brings back messages that were accepted behind one still open.
    */
   readonly settlement: "message" | "prefix";
-  /** `Message.notBefore` is honoured. */
+  /** `Message.notBefore` is honoured, for any length. Durable redelivery needs it, too. */
   readonly delayedDelivery: boolean;
   /** Channels declared `ordered: true` are possible. */
   readonly ordering: boolean;

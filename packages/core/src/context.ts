@@ -22,6 +22,8 @@ export class HandlingContext implements Context {
   readonly #environment: ContextEnvironment;
   #controller: AbortController | undefined;
   #onAbort: ((event: Event) => void) | undefined;
+  /** Why its time is up. */
+  #expired: PosthornError | undefined;
 
   constructor(delivery: Delivery, message: Message, attempt: number, environment: ContextEnvironment) {
     this.attempt = attempt;
@@ -40,8 +42,19 @@ export class HandlingContext implements Context {
         if (source.aborted) controller.abort(source.reason);
         source.addEventListener("abort", this.#onAbort);
       }
+      if (this.#expired !== undefined) controller.abort(this.#expired);
     }
     return this.#controller.signal;
+  }
+
+  get expired(): PosthornError | undefined {
+    return this.#expired;
+  }
+
+  /** The attempt has taken too long: its signal fires. */
+  expire(reason: PosthornError): void {
+    this.#expired = reason;
+    this.#controller?.abort(reason);
   }
 
   /** The attempt is over: nothing fires any more. */

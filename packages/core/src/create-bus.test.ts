@@ -122,7 +122,7 @@ describe("outcomes", () => {
     void transport.deliver(aMessage()).then((given) => (settlement = given));
     await clock.advance(400);
     expect(settlement).toBeUndefined();
-    expect(seen.filter((event) => event.name === "message.dead-letter-failed")).toHaveLength(1);
+    expect(seen.filter((event) => event.name === "message.handover-failed")).toHaveLength(1);
     transport.answer = healthy;
     await clock.advance(5_000);
     expect(settlement).toBe("accept");
@@ -573,7 +573,7 @@ describe("closing", () => {
     const closed = bus.close({ timeoutMs: 100 });
     await clock.advance(10_000);
     await closed;
-    expect(seen.filter((event) => event.name === "transport.failed")).toHaveLength(2);
+    expect(seen.filter((event) => event.name === "bus.failed")).toHaveLength(2);
     expect(bus.health().status).toBe("closed");
   });
 

@@ -10,14 +10,19 @@ import type {
   Subscription,
 } from "./bus.ts";
 import type { Handler, SendOptions, Sent } from "./handler.ts";
+import type { ChannelInfo } from "./address.ts";
+import { deadLetterAddress } from "./address.ts";
 import { assertChannel } from "./context.ts";
 import type { AnyContract, QueueContract, TopicContract } from "./contract.ts";
 import type { Deadline } from "./deadline.ts";
 import { createDeadline, within } from "./deadline.ts";
-import type { Intake } from "./declarations.ts";
+import type { Intake, SharedOptions } from "./declarations.ts";
 import { createDeclarations } from "./declarations.ts";
 import type { Dispatcher } from "./dispatcher.ts";
 import { createDispatcher } from "./dispatcher.ts";
+import type { DeadLetterChannel } from "./dead-letter-channel.ts";
+import type { DeskEnvironment } from "./dead-letter-desk.ts";
+import { createDeadLetterDesk } from "./dead-letter-desk.ts";
 import { messageOf, PosthornError } from "./errors.ts";
 import { createHandling } from "./handling.ts";
 import type { Middleware } from "./middleware.ts";
@@ -28,7 +33,7 @@ import { checkRetry } from "./retry.ts";
 import type { Sender } from "./sender.ts";
 import { createSender } from "./sender.ts";
 import type { Settings } from "./settings.ts";
-import { checkConcurrency, settingsOf } from "./settings.ts";
+import { checkConcurrency, checkPositive, settingsOf } from "./settings.ts";
 import { RunningSubscription } from "./subscription.ts";
 import type { TopologyChange } from "./topology.ts";
 import { describeChange } from "./topology.ts";
@@ -64,6 +69,7 @@ class TransportBus implements Bus {
   readonly #declarations = createDeclarations();
   readonly #subscriptions = new Map<Intake, RunningSubscription>();
   readonly #middleware: Middleware[] = [];
+  readonly #desk: DeskEnvironment;
   /** Fires when the bus begins to close: waits end, nothing new starts, what runs may finish. */
   readonly #closing = new AbortController();
   /** Fires when the time to finish is over. */
@@ -78,6 +84,16 @@ class TransportBus implements Bus {
   constructor(settings: Settings) {
     this.#settings = settings;
     this.#dispatcher = createDispatcher(settings);
+    const { transport, clock, observe, publishTimeoutMs } = settings;
+    this.#desk = {
+      transport,
+      clock,
+      observe,
+      publishTimeoutMs,
+      dispatcher: this.#dispatcher,
+      closing: this.#closing.signal,
+      assertOpen: () => void this.#openSender(),
+    };
   }
 
   get service(): string {
@@ -161,6 +177,10 @@ class TransportBus implements Bus {
     return this.#openSender()(contract, data, options, handledMessage());
   }
 
+  deadLetters(channel: ChannelInfo, group?: string): DeadLetterChannel {
+    return createDeadLetterDesk(deadLetterAddress(plainChannel(channel), this.#groupOf(channel, group)), this.#desk);
+  }
+
   health(): BusHealth {
     let handling = 0;
     for (const subscription of this.#subscriptions.values()) handling += subscription.limiter.held;
@@ -207,7 +227,12 @@ class TransportBus implements Bus {
     try {
       const closed = await within(grace.signal, transport.close({ signal: grace.signal }));
       if (!closed)
-        observe({ name: "transport.failed", level: "error", detail: "The transport did not close in time." });
+        observe({
+          name: "bus.failed",
+          level: "error",
+          detail: "The transport did not close in time.",
+          error: undefined,
+        });
     } catch (error) {
       this.#onUnexpected("The transport did not close cleanly", error);
     }
@@ -225,23 +250,36 @@ class TransportBus implements Bus {
     if (typeof handler !== "function") {
       throw new PosthornError("INVALID_DECLARATION", `${called}() needs a function as its handler.`);
     }
-    const { transport, clock } = this.#settings;
-    const concurrency = options.concurrency === undefined ? undefined : checkConcurrency(options.concurrency);
+    const shared: SharedOptions = {
+      ...(options.concurrency !== undefined && { concurrency: checkConcurrency(options.concurrency) }),
+      ...(options.maxHandlingMs !== undefined && {
+        maxHandlingMs: checkPositive("maxHandlingMs", options.maxHandlingMs),
+      }),
+    };
     const retry = checkRetry(options.retry ?? this.#settings.retry);
-    const intake = this.#declarations.register(group, { contract, handler, retry }, concurrency);
+    const intake = this.#declarations.register(group, { contract, handler, retry }, shared);
     let subscription = this.#subscriptions.get(intake);
     if (subscription === undefined) {
-      const environment = {
-        transport,
-        clock,
-        assertOpen: () => void this.#openSender(),
-        onUnexpected: (error: unknown) => this.#onUnexpected("A message could not be handled, and was released", error),
-      };
-      subscription = new RunningSubscription(intake, this.#settings.concurrency, environment);
+      subscription = new RunningSubscription(intake, this.#settings.concurrency, this.#desk, (error) =>
+        this.#onUnexpected("A message could not be handled, and was released", error),
+      );
       this.#subscriptions.set(intake, subscription);
     }
-    if (concurrency !== undefined) subscription.concurrency = concurrency;
+    if (shared.concurrency !== undefined) subscription.concurrency = shared.concurrency;
     return subscription;
+  }
+
+  #groupOf(channel: ChannelInfo, group: string | undefined): string {
+    if (channel.kind === "topic") {
+      const name = group ?? this.#settings.group;
+      checkName("group", name);
+      return name;
+    }
+    if (group === undefined || group === channel.name) return channel.name;
+    throw new PosthornError(
+      "INVALID_DECLARATION",
+      `The queue ${JSON.stringify(channel.name)} has one group, named after it: leave the group ${JSON.stringify(group)} out.`,
+    );
   }
 
   #deadline(what: string, options: StartOptions): Deadline {
@@ -282,6 +320,7 @@ class TransportBus implements Bus {
         dispatcher: this.#dispatcher,
         send,
         around,
+        maxHandlingMs: intake.shared.maxHandlingMs ?? settings.maxHandlingMs,
         closing: this.#closing.signal,
         stopped: this.#stopped.signal,
       });
@@ -291,7 +330,7 @@ class TransportBus implements Bus {
 
   #onUnexpected(what: string, error: unknown): void {
     const detail = `${what}: ${messageOf(error)}`;
-    this.#settings.observe({ name: "transport.failed", level: "error", detail, error });
+    this.#settings.observe({ name: "bus.failed", level: "error", detail, error });
   }
 
   #assertIdle(called: string): void {
@@ -311,6 +350,11 @@ class TransportBus implements Bus {
       throw new PosthornError("CLOSED", "The bus is closed.");
     throw new PosthornError("NOT_STARTED", "The bus has not started: await bus.start() first.");
   }
+}
+
+/** Of a channel with its contracts, what transports know. */
+function plainChannel({ kind, name, ordered }: ChannelInfo): ChannelInfo {
+  return { kind, name, ordered };
 }
 
 function topologyMismatch(problems: readonly TopologyChange[], mode: "apply" | "verify"): PosthornError {

@@ -112,7 +112,7 @@ export function fromDeadLetter(
   const reason = text("reason") ?? "";
   const known = Object.hasOwn(deadLetterReasons, reason) ? (reason as DeadLetterReason) : "DELIVERY_LIMIT";
   return {
-    message: copyMessage(message, { headers: withoutHeader(message.headers, header) }),
+    message: copyMessage(message, { headers: withoutHeaders(message.headers, [header, firstFailedHeader]) }),
     reason: known,
     errorName: text("error") ?? "",
     errorMessage: text("message") ?? deadLetterReasons[known],
@@ -134,6 +134,28 @@ function redriveCountOf(headers: Headers): number {
   return Number.isInteger(count) && count > 0 ? count : 0;
 }
 
+/** The message to send back to its group: as it was, and to be handled as if for the first time. */
+export function toRedriven({ message, redriveCount }: DeadLetter): Message {
+  const headers = copyHeaders(message.headers);
+  headers[redriveHeader] = String(redriveCount + 1);
+  return copyMessage(message, { headers, attempt: 1, notBefore: undefined });
+}
+
+const firstFailedHeader = `${reservedHeaderPrefix}first-failed-at`;
+
+/** The message to send to its group's inlet: due at `notBefore` for the given attempt. When it failed first goes with it. */
+export function toRedelivered(message: Message, attempt: number, notBefore: number, firstFailedAt: number): Message {
+  const headers = copyHeaders(message.headers);
+  headers[firstFailedHeader] ??= String(firstFailedAt);
+  return copyMessage(message, { headers, attempt, notBefore });
+}
+
+/** When the message failed first, in an earlier delivery; milliseconds since the Unix epoch. */
+export function firstFailureOf({ headers }: Message): number | undefined {
+  const time = Number(headers[firstFailedHeader]);
+  return Number.isSafeInteger(time) && time > 0 ? time : undefined;
+}
+
 function readRecord(text: string | undefined): Readonly<Record<string, unknown>> {
   if (text === undefined) return {};
   try {
@@ -145,9 +167,9 @@ function readRecord(text: string | undefined): Readonly<Record<string, unknown>>
   }
 }
 
-function withoutHeader(headers: Headers, name: string): Headers {
-  if (!(name in headers)) return headers;
+function withoutHeaders(headers: Headers, names: readonly string[]): Headers {
+  if (!names.some((name) => name in headers)) return headers;
   const all = copyHeaders(headers);
-  delete all[name];
+  for (const name of names) delete all[name];
   return all;
 }

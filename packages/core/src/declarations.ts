@@ -24,7 +24,14 @@ export interface Intake {
   readonly types: Set<string>;
   /** Takes messages that name no type. */
   untyped: Registration | undefined;
-  concurrency: number | undefined;
+  /** What its handlers share. */
+  shared: SharedOptions;
+}
+
+/** Options of a subscription, which any of its handlers may give. */
+export interface SharedOptions {
+  readonly concurrency?: number;
+  readonly maxHandlingMs?: number;
 }
 
 export interface Declarations {
@@ -34,7 +41,7 @@ export interface Declarations {
   /** @throws INVALID_DECLARATION */
   declare(contract: AnyContract): void;
   /** @throws INVALID_DECLARATION */
-  register(group: string, registration: Registration, concurrency: number | undefined): Intake;
+  register(group: string, registration: Registration, options: SharedOptions): Intake;
   topology(): Topology;
   /** @throws UNSUPPORTED_CAPABILITY naming what asks for it */
   check(capabilities: Capabilities, system: string): void;
@@ -80,7 +87,7 @@ export function createDeclarations(): Declarations {
     intakes,
     addressOf: (contract) => contracts.get(contract.id)?.address,
     declare,
-    register(group, registration, concurrency) {
+    register(group, registration, options) {
       const { contract } = registration;
       declare(contract);
       const id = `${contract.channel.name}:${group}`;
@@ -90,7 +97,7 @@ export function createDeclarations(): Declarations {
         handlers: new Map<string, Registration>(),
         types: new Set<string>(),
         untyped: undefined,
-        concurrency: undefined,
+        shared: {},
       };
       const name = `${JSON.stringify(contract.type)} version ${contract.version} on ${JSON.stringify(contract.channel.name)}`;
       const key = handlerKey(contract.type, contract.version);
@@ -100,14 +107,20 @@ export function createDeclarations(): Declarations {
         refuse(
           `${name} takes messages without a type, and ${JSON.stringify(intake.untyped.contract.type)} does so already.`,
         );
-      if (concurrency !== undefined && intake.concurrency !== undefined && intake.concurrency !== concurrency) {
-        refuse(
-          `The handlers of ${JSON.stringify(contract.channel.name)} share one concurrency, and it is given as ${intake.concurrency} and as ${concurrency}.`,
-        );
+      const shared: { concurrency?: number; maxHandlingMs?: number } = { ...intake.shared };
+      for (const option of ["concurrency", "maxHandlingMs"] as const) {
+        const value = options[option];
+        if (value === undefined) continue;
+        if (shared[option] !== undefined && shared[option] !== value) {
+          refuse(
+            `The handlers of ${JSON.stringify(contract.channel.name)} share one ${option}, and it is given as ${shared[option]} and as ${value}.`,
+          );
+        }
+        shared[option] = value;
       }
       intake.handlers.set(key, registration);
       intake.types.add(contract.type);
-      intake.concurrency = concurrency ?? intake.concurrency;
+      intake.shared = shared;
       if (contract.untyped) intake.untyped = registration;
       intakes.set(id, intake);
       return intake;

@@ -3,7 +3,7 @@
  *
  * One dispatch is under way per address. What arrives meanwhile gathers and goes together: low latency when idle, full
  * batches under load, no timer. Within an address messages go out in the order of the calls; one that the broker refuses
- * for now goes again before what came later, but after what went with it.
+ * for now goes again before what came later, but after what went with it. On an ordered channel nothing of its key goes with it.
  */
 import type { Address } from "./address.ts";
 import type { Backoff } from "./backoff.ts";
@@ -15,6 +15,8 @@ import type { Observe } from "./observe.ts";
 import { abandoned, bufferFull, closedBefore, neverFits, timedOut, unknownOutcome } from "./publish-errors.ts";
 import { createSignalListeners } from "./signal-listeners.ts";
 import type { Outbound, Receipt, Transport } from "./transport.ts";
+import type { Waiting } from "./waiting.ts";
+import { createWaiting, createWaitingByKey } from "./waiting.ts";
 
 /** Most messages, and about the most bytes, that go to the transport in one call. */
 const maxBatchMessages = 1_024;
@@ -73,7 +75,7 @@ interface Flight {
 
 /** The messages of one address. */
 interface Lane {
-  waiting: Entry[];
+  readonly waiting: Waiting<Entry>;
   /** How many in `waiting` are settled already: they were given up. */
   gone: number;
   flight: Flight | undefined;
@@ -110,7 +112,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
     const flying = lane.flight?.entries.includes(entry) === true;
     settle(entry, abandoned(entry, flying || entry.uncertain, reason));
     if (flying) giveUpIfDeserted(lane);
-    else if (++lane.gone * 2 > lane.waiting.length) dropGone(lane);
+    else if (++lane.gone * 2 > lane.waiting.size) dropGone(lane);
   });
 
   const sweepAt = (deadline: number): void => {
@@ -159,7 +161,9 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 
   const run = (lane: Lane): void => {
     if (lane.flight !== undefined || lane.pause !== undefined) return;
-    const entries = takeBatch(lane);
+    const entries = lane.waiting.take(maxBatchMessages, maxBatchBytes);
+    // What was given up goes with what was taken.
+    if (lane.waiting.size === 0) lane.gone = 0;
     if (entries.length === 0) return;
     const flight: Flight = { entries, abort: new AbortController(), grace: undefined };
     lane.flight = flight;
@@ -203,7 +207,7 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       run(lane);
       return;
     }
-    lane.waiting = again.concat(lane.waiting);
+    lane.waiting.putBack(again);
     const retryInMs = backoffDelay(retryBackoff, ++lane.failures, random());
     const [{ address, lastError: error } = { address: undefined, lastError: undefined }] = again;
     observe({
@@ -270,7 +274,8 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
       closed = true;
       for (const lane of lanes.values()) {
         lane.pause?.cancel();
-        for (const entry of lane.waiting.splice(0)) settle(entry, closedBefore(entry));
+        for (const entry of lane.waiting) settle(entry, closedBefore(entry));
+        dropGone(lane);
         giveUp(lane);
       }
       return this.drained();
@@ -281,27 +286,18 @@ export function createDispatcher(options: DispatcherOptions): Dispatcher {
 function laneOf(lanes: Map<string, Lane>, address: Address): Lane {
   let lane = lanes.get(address.id);
   if (lane === undefined) {
-    lane = { waiting: [], gone: 0, flight: undefined, failures: 0, pause: undefined };
+    const waiting = isOrdered(address) ? createWaitingByKey<Entry>() : createWaiting<Entry>();
+    lane = { waiting, gone: 0, flight: undefined, failures: 0, pause: undefined };
     lanes.set(address.id, lane);
   }
   return lane;
 }
 
-function dropGone(lane: Lane): void {
-  lane.waiting = lane.waiting.filter((entry) => !entry.settled);
-  lane.gone = 0;
+function isOrdered(address: Address): boolean {
+  return (address.kind === "channel" || address.kind === "inlet") && address.channel.ordered;
 }
 
-function takeBatch(lane: Lane): readonly Entry[] {
-  if (lane.gone > 0) dropGone(lane);
-  const batch: Entry[] = [];
-  let size = 0;
-  for (const entry of lane.waiting) {
-    const entrySize = entry.message.body.byteLength;
-    if (batch.length === maxBatchMessages || (batch.length > 0 && size + entrySize > maxBatchBytes)) break;
-    batch.push(entry);
-    size += entrySize;
-  }
-  lane.waiting = batch.length === lane.waiting.length ? [] : lane.waiting.slice(batch.length);
-  return batch;
+function dropGone(lane: Lane): void {
+  lane.waiting.prune();
+  lane.gone = 0;
 }

@@ -16,6 +16,7 @@ export const errorCodes = {
   },
   DECODE_FAILED: { retryable: false, means: "A body cannot be read by its contract's codec." },
   ENCODE_FAILED: { retryable: false, means: "A payload cannot be written by its contract's codec without loss." },
+  HANDLING_TIMEOUT: { retryable: true, means: "A handler took longer than maxHandlingMs." },
   INVALID_DECLARATION: { retryable: false, means: "What the application declared contradicts itself." },
   INVALID_HEADER: { retryable: false, means: "A header's name or value cannot travel on every broker." },
   INVALID_NAME: { retryable: false, means: "A name cannot be carried by every broker." },

@@ -30,7 +30,7 @@ export function createFakeTransport(): FakeTransport {
       ordering: false,
       replies: false,
     },
-    admin: { depth: refuse, browse: refuse, purge: refuse },
+    admin: { depth: refuse, walk: refuse, purge: refuse },
     batches: [],
     calls: [],
     answer: (batch) => Promise.resolve(batch.map(() => accepted)),

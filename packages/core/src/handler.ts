@@ -57,8 +57,13 @@ export interface SendOptions {
   readonly correlationId?: string;
   /** Default: the id of the message being handled. */
   readonly causationId?: string;
-  /** Not to be delivered before this moment. The transport must be able to delay. */
+  /**
+   * Not to be delivered before this moment; see {@link deliverAt}. A past one means at once. Delayed messages keep no order, not even on
+   * an ordered channel.
+   */
   readonly notBefore?: Date;
+  /** Instead of `notBefore`: so many milliseconds from now; see {@link deliverAfter}. At once where it is not positive. */
+  readonly delayMs?: number;
   /** Default: the bus's `publishTimeoutMs`. */
   readonly timeoutMs?: number;
   readonly signal?: AbortSignal;

@@ -1,5 +1,6 @@
 /** The application's side of Posthorn. Adapters use `@posthorn/core/transport`. */
 export { defaultRetry } from "./retry.ts";
+export { deliverAfter, deliverAt } from "./delay.ts";
 export { createBus } from "./create-bus.ts";
 export { bytes, json } from "./codec.ts";
 export { deadLetter, discard, retryAfter } from "./outcome.ts";
@@ -10,6 +11,7 @@ export { queue, topic } from "./channel.ts";
 export { systemClock } from "./clock.ts";
 export type * from "./bus.ts";
 export type * from "./handler.ts";
+export type * from "./dead-letter-channel.ts";
 export type { UserHeaders } from "./headers.ts";
 export type { AnyContract, Contract, MessageKind, QueueContract, TopicContract } from "./contract.ts";
 export type { Backoff } from "./backoff.ts";

@@ -41,6 +41,14 @@ export type BusEvent =
       readonly message: MessageFacts;
       readonly error: unknown;
       readonly retryInMs: number;
+      /** Where it waits: its lease kept (`process`), or sent to its group again (`broker`). */
+      readonly waits: "process" | "broker";
+    }
+  | {
+      readonly name: "message.early";
+      readonly level: "debug";
+      readonly message: MessageFacts;
+      readonly dueInMs: number;
     }
   | {
       readonly name: "message.dead-lettered";
@@ -56,12 +64,30 @@ export type BusEvent =
       readonly reason: string;
     }
   | {
-      readonly name: "message.dead-letter-failed";
+      readonly name: "message.overdue";
       readonly level: "error";
       readonly message: MessageFacts;
+      readonly maxHandlingMs: number;
+    }
+  | {
+      readonly name: "message.handover-failed";
+      readonly level: "error";
+      readonly message: MessageFacts;
+      /** What the broker does not take: its next attempt, or its dead letter. */
+      readonly to: "inlet" | "dead-letters";
       readonly error: unknown;
       readonly retryInMs: number;
     }
+  | {
+      readonly name: "dead-letter.redriven";
+      readonly level: "info";
+      readonly id: string;
+      readonly type: string;
+      readonly channel: ChannelInfo;
+      readonly group: string;
+      readonly redriveCount: number;
+    }
+  | { readonly name: "bus.failed"; readonly level: "error"; readonly detail: string; readonly error: unknown }
   | {
       readonly name: "publish.retried";
       readonly level: "info";

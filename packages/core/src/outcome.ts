@@ -1,4 +1,5 @@
 /** What a handler can throw to say more than "it failed". */
+import { durationMs } from "./duration.ts";
 import { carries } from "./errors.ts";
 
 const brand = Symbol.for("posthorn.outcome");
@@ -16,16 +17,13 @@ export interface OutcomeOptions {
 }
 
 /**
- * Try again, but not before `delay`. Counts as an attempt.
- *
- * The message waits in this process, its lease kept. A subscription lets a bounded number of messages wait (twice its
- * concurrency and eight); while more would, it takes in nothing new. So keep such delays short.
+ * Try again, but not before `delay`. Counts as an attempt. A long delay is spent on the broker; see {@link RetryPolicy.holdMs}.
  *
  * @param delay milliseconds, or a text such as `"500ms"`, `"30s"`, `"5m"`, `"2h"`
  * @throws RangeError for anything else
  */
 export function retryAfter(delay: number | string, options?: OutcomeOptions): Outcome {
-  const delayMs = typeof delay === "number" ? delay : parseDelay(delay);
+  const delayMs = durationMs(delay);
   if (!(delayMs >= 0 && Number.isFinite(delayMs)))
     throw new RangeError(`retryAfter takes milliseconds or a text such as "30s", not ${JSON.stringify(delay)}.`);
   return make("retry", `to be tried again after ${delayMs} ms`, options, delayMs);
@@ -75,11 +73,4 @@ function make(
   const error = options?.cause === undefined ? new Error(message) : new Error(message, { cause: options.cause });
   error.name = "Outcome";
   return Object.assign(error, { [brand]: true, outcome, ...(delayMs === undefined ? {} : { delayMs }) });
-}
-
-const units: Readonly<Record<string, number>> = { ms: 1, s: 1_000, m: 60_000, h: 3_600_000, d: 86_400_000 };
-
-function parseDelay(text: string): number {
-  const match = /^(\d+(?:\.\d+)?)\s*(ms|s|m|h|d)$/.exec(text.trim());
-  return match === null ? Number.NaN : Number(match[1]) * (units[match[2] ?? ""] ?? Number.NaN);
 }

@@ -69,7 +69,7 @@ function encode(
         : checkText("correlationId", send.correlationId),
     causationId: send.causationId === undefined ? cause?.id : checkText("causationId", send.causationId),
     replyTo: undefined,
-    notBefore: notBeforeOf(send, options),
+    notBefore: notBeforeOf(send, time, options),
     expiresAt: undefined,
     attempt: 1,
     traceparent: cause?.traceparent,
@@ -144,13 +144,30 @@ function keyOf(contract: AnyContract, data: unknown, send: SendOptions): string 
   return checkText("key", key);
 }
 
-function notBeforeOf(send: SendOptions, options: OutgoingOptions): number | undefined {
-  if (send.notBefore === undefined) return undefined;
-  const time = send.notBefore.getTime();
-  if (Number.isNaN(time))
-    throw new PosthornError("INVALID_OPTION", "notBefore must be a valid Date.", { details: { option: "notBefore" } });
+function notBeforeOf(send: SendOptions, now: number, options: OutgoingOptions): number | undefined {
+  const { notBefore, delayMs } = send;
+  if (notBefore === undefined && delayMs === undefined) return undefined;
+  if (notBefore !== undefined && delayMs !== undefined)
+    refuseDelay("notBefore", "notBefore and delayMs were both given: a message has one time");
+  if (delayMs !== undefined && !Number.isFinite(delayMs))
+    refuseDelay("delayMs", `delayMs must be a number of milliseconds, not ${String(delayMs)}`);
+  if (notBefore !== undefined && !(notBefore instanceof Date)) refuseDelay("notBefore", "notBefore must be a Date");
+  const time = notBefore?.getTime() ?? Math.ceil(now + (delayMs ?? 0));
+  if (Number.isNaN(new Date(time).getTime()))
+    refuseDelay(
+      notBefore === undefined ? "delayMs" : "notBefore",
+      "The time of delivery is beyond what a Date can hold",
+    );
   if (options.delayedDelivery) return time;
-  throw new PosthornError("UNSUPPORTED_CAPABILITY", "notBefore was given, and the transport cannot delay messages.", {
-    details: { capability: "delayedDelivery" },
-  });
+  throw new PosthornError(
+    "UNSUPPORTED_CAPABILITY",
+    "A delay was given (notBefore or delayMs), and the transport cannot delay messages.",
+    {
+      details: { capability: "delayedDelivery" },
+    },
+  );
+}
+
+function refuseDelay(option: string, why: string): never {
+  throw new PosthornError("INVALID_OPTION", `${why}.`, { details: { option } });
 }

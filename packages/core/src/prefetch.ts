@@ -23,12 +23,32 @@ export interface Prefetch {
   concurrency: number;
   /** What the transport is to hold now. */
   readonly size: number;
+  /** As many messages wait for their next attempt as may. */
+  readonly full: boolean;
   /** A handler ended. */
   handled(durationMs: number): void;
   /** One more (or fewer) message waits for its next attempt. */
   waits(change: 1 | -1): void;
   /** No more changes. */
   stop(): void;
+}
+
+/** On an ordered channel so many are held, so that a key that is slow or fails holds up as few others as possible. */
+const heldInOrder = 1_024;
+
+/**
+ * For an ordered channel: always the same. What waits behind its key waits here, and a transport cannot take some of it back
+ * without all that follows.
+ */
+export function createOrderedPrefetch(concurrency: number): Prefetch {
+  return {
+    concurrency,
+    size: Math.max(heldInOrder, concurrency),
+    full: false,
+    handled: () => undefined,
+    waits: () => undefined,
+    stop: () => undefined,
+  };
 }
 
 /** @param resize told when the size has changed enough to matter */
@@ -40,12 +60,14 @@ export function createPrefetch(initialConcurrency: number, clock: Clock, resize:
   let timer: Timer | undefined;
   let stopped = false;
 
+  const mostWaiting = (): number => concurrency * mostWaitingPerHandler + mostWaitingBeside;
+
   const target = (): number => {
     const ahead =
       averageMs === undefined
         ? 0
         : Math.min(concurrency * mostAheadPerHandler, Math.floor((concurrency * horizonMs) / Math.max(averageMs, 1)));
-    return concurrency + ahead + Math.min(waiting, concurrency * mostWaitingPerHandler + mostWaitingBeside);
+    return concurrency + ahead + Math.min(waiting, mostWaiting());
   };
 
   const set = (wanted: number): void => {
@@ -78,6 +100,9 @@ export function createPrefetch(initialConcurrency: number, clock: Clock, resize:
     },
     get size() {
       return size;
+    },
+    get full() {
+      return waiting >= mostWaiting();
     },
     handled(durationMs) {
       averageMs = averageMs === undefined ? durationMs : averageMs + (durationMs - averageMs) * weight;

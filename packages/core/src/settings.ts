@@ -19,6 +19,7 @@ export interface Settings {
   readonly provision: "apply" | "verify";
   readonly concurrency: number;
   readonly retry: RetryPolicy;
+  readonly maxHandlingMs: number;
   readonly maxMessageBytes: number;
   readonly publishTimeoutMs: number;
   readonly maxPendingMessages: number;
@@ -56,6 +57,7 @@ export function settingsOf(options: BusOptions): Settings {
     provision: options.provision ?? "apply",
     concurrency: checkConcurrency(options.concurrency ?? 10),
     retry: checkRetry(options.retry ?? defaultRetry),
+    maxHandlingMs: checkPositive("maxHandlingMs", options.maxHandlingMs ?? defaultMaxHandlingMs),
     maxMessageBytes: Math.min(maxMessageBytes, transportLimit),
     publishTimeoutMs: checkPositive("publishTimeoutMs", options.publishTimeoutMs ?? 30_000),
     maxPendingMessages: checkPositive("maxPendingMessages", options.maxPendingMessages ?? 100_000),
@@ -66,6 +68,8 @@ export function settingsOf(options: BusOptions): Settings {
   };
 }
 
+/** Half of the time after which RabbitMQ takes a message back by default. */
+const defaultMaxHandlingMs = 900_000;
 /** It travels with every dead letter. */
 const longestVersion = 100;
 

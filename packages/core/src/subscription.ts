@@ -1,30 +1,17 @@
-import type { DeadLetterAddress, InletAddress } from "./address.ts";
+import type { InletAddress } from "./address.ts";
 import { deadLetterAddress, inletAddress } from "./address.ts";
-import type { DeadLetterChannel, Subscription, WaitOptions } from "./bus.ts";
-import type { Clock } from "./clock.ts";
-import { fromDeadLetter } from "./dead-letter.ts";
-import { createDeadline } from "./deadline.ts";
+import type { Subscription, WaitOptions } from "./bus.ts";
+import type { DeadLetterChannel } from "./dead-letter-channel.ts";
+import type { DeskEnvironment } from "./dead-letter-desk.ts";
+import { administer, createDeadLetterDesk } from "./dead-letter-desk.ts";
 import type { Intake } from "./declarations.ts";
 import type { Handle } from "./handling.ts";
 import { createLimiter } from "./limiter.ts";
 import { checkConcurrency } from "./settings.ts";
 import type { Limiter } from "./limiter.ts";
 import type { Prefetch } from "./prefetch.ts";
-import { createPrefetch } from "./prefetch.ts";
-import type { Consumption, Delivery, Settlement, Transport, TransportAdmin } from "./transport.ts";
-
-const defaultWaitMs = 30_000;
-const defaultBrowseLimit = 100;
-
-/** What a subscription needs of its bus. */
-export interface SubscriptionEnvironment {
-  readonly transport: Transport;
-  readonly clock: Clock;
-  /** @throws NOT_STARTED, CLOSED */
-  assertOpen(): void;
-  /** Told of what should not happen: handling failed outside of any handler. */
-  onUnexpected(error: unknown): void;
-}
+import { createOrderedPrefetch, createPrefetch } from "./prefetch.ts";
+import type { Consumption, Delivery, Settlement, TransportAdmin } from "./transport.ts";
 
 /** A group's intake from one channel. The bus starts and ends it; the application holds it as a {@link Subscription}. */
 export class RunningSubscription implements Subscription {
@@ -32,20 +19,30 @@ export class RunningSubscription implements Subscription {
   readonly limiter: Limiter;
   readonly prefetch: Prefetch;
   readonly deadLetters: DeadLetterChannel;
-  readonly #environment: SubscriptionEnvironment;
+  readonly #environment: DeskEnvironment;
+  /** Told of what should not happen: handling failed outside of any handler. */
+  readonly #onUnexpected: (error: unknown) => void;
   readonly #inlet: InletAddress;
   readonly #pending = new Set<(settlement: Settlement) => void>();
   #idleWaiters: (() => void)[] = [];
   #consumption: Consumption | undefined;
   #stopping: Promise<void> | undefined;
 
-  constructor(intake: Intake, concurrency: number, environment: SubscriptionEnvironment) {
+  constructor(
+    intake: Intake,
+    concurrency: number,
+    environment: DeskEnvironment,
+    onUnexpected: (error: unknown) => void,
+  ) {
     this.intake = intake;
     this.limiter = createLimiter(concurrency);
-    this.prefetch = createPrefetch(concurrency, environment.clock, (size) => this.#consumption?.resize(size));
+    this.prefetch = intake.channel.ordered
+      ? createOrderedPrefetch(concurrency)
+      : createPrefetch(concurrency, environment.clock, (size) => this.#consumption?.resize(size));
     this.#environment = environment;
+    this.#onUnexpected = onUnexpected;
     this.#inlet = inletAddress(intake.channel, intake.group);
-    this.deadLetters = deadLetterChannel(deadLetterAddress(intake.channel, intake.group), environment);
+    this.deadLetters = createDeadLetterDesk(deadLetterAddress(intake.channel, intake.group), environment);
   }
 
   get channel(): Intake["channel"] {
@@ -91,7 +88,7 @@ export class RunningSubscription implements Subscription {
         };
         this.#pending.add(settle);
         handle(delivery).then(settle, (error: unknown) => {
-          this.#environment.onUnexpected(error);
+          this.#onUnexpected(error);
           settle("release");
         });
       });
@@ -131,30 +128,4 @@ export class RunningSubscription implements Subscription {
       this.#environment.transport.admin.depth(this.#inlet, { signal }),
     );
   }
-}
-
-function deadLetterChannel(address: DeadLetterAddress, environment: SubscriptionEnvironment): DeadLetterChannel {
-  const { admin } = environment.transport;
-  const source = { channel: address.channel.name, group: address.group };
-  return {
-    depth: (options) => administer(environment, "depth", options, (signal) => admin.depth(address, { signal })),
-    browse: async (options) => {
-      const messages = await administer(environment, "browse", options, (signal) =>
-        admin.browse(address, { signal, limit: options?.limit ?? defaultBrowseLimit }),
-      );
-      return messages.map((message) => fromDeadLetter(message, source));
-    },
-    purge: (options) => administer(environment, "purge", options, (signal) => admin.purge(address, { signal })),
-  };
-}
-
-async function administer<Result>(
-  environment: SubscriptionEnvironment,
-  what: string,
-  options: WaitOptions | undefined,
-  work: (signal: AbortSignal) => Promise<Result>,
-): Promise<Result> {
-  environment.assertOpen();
-  using deadline = createDeadline(environment.clock, options?.timeoutMs ?? defaultWaitMs, what, [options?.signal]);
-  return await work(deadline.signal);
 }

@@ -75,6 +75,13 @@ export interface Transport {
    *
    * While the connection is down or the broker blocks publishers, it waits until the signal fires.
    *
+   * **Delay** (capability `delayedDelivery`). A message to a channel or an inlet whose `notBefore` lies in the future is not
+   * delivered before that time, by this process's clock; it waits on the broker, durably, and holds up no other message. What the broker
+   * cannot delay so long is delivered when the longest delay it can do is over: core sends it on. Dead letters are never delayed.
+   *
+   * **Order** (capability `ordering`). On an ordered channel a batch has at most one message of a key, and the messages of a
+   * key are delivered to each group in the order in which they were accepted, those with a delay aside. A message without a key has no order.
+   *
    * @returns one receipt a message, in the same order
    */
   dispatch(batch: readonly Outbound[], options: Abortable): Promise<readonly Receipt[]>;
@@ -90,6 +97,11 @@ export interface Transport {
    *
    * At most `maxInFlight` calls are pending at a time, and the adapter holds no more messages than that. A slow delivery never holds up the settlement of others for
    * longer than the transport's `settlement` capability implies. What cannot be understood is delivered all the same, with {@link Delivery.defect}.
+   *
+   * **Order** (capability `ordering`). From an ordered channel one consumption receives the messages of a key in their order, the next
+   * possibly while the last is still pending: core makes it wait. As long as a consumption has an unsettled delivery of a key, also
+   * after `stop`, no other consumption of the group receives messages of that key. Core releases a delivery only together with all
+   * later ones of its key; they are delivered again in their order. To keep it, an adapter may take back more than was released, whose `lost` then fires.
    *
    * @throws UNROUTABLE when the source does not exist and the topology was not applied by this transport
    */
@@ -177,10 +189,10 @@ export interface ConsumeOptions extends Abortable {
 
 /** A running intake. Its methods act at once and never throw. */
 export interface Consumption {
-  /** Nothing new is received until `resume`. Leases of pending deliveries are kept. */
+  /** Nothing new is received until `resume`. Leases of pending deliveries are kept, on an ordered channel also what makes its keys come here. */
   pause(): void;
   resume(): void;
-  /** Changes `maxInFlight`; when it shrinks, what is pending is left to finish. */
+  /** Changes `maxInFlight`; when it shrinks, what is pending is left to finish. Not called for the inlet of an ordered channel. */
   resize(maxInFlight: number): void;
   /**
    * Ends the intake for good: once it has resolved `receive` is not called again, and whatever was fetched but not
@@ -199,19 +211,35 @@ export interface TransportHealth {
 export interface TransportAdmin {
   depth(source: InletAddress | DeadLetterAddress, options: Abortable): Promise<Depth>;
   /**
-   * The oldest messages, up to `limit`, left where they are; of dead letters however often it is called. On a broker that
-   * counts deliveries, looking at an inlet may count as one.
+   * Goes once through the messages that wait when it is called, oldest first, at most `limit`. `visit` says of each whether it stays
+   * where it is, is removed, or stays and is the last to be visited (`stop`). Resolves when all of that has taken effect on the broker.
+   *
+   * At most `maxPending` visits are pending at a time, and no body is kept after its visit. Messages may be out of
+   * others' sight while the walk lasts; what was not removed is back in its place afterwards, whatever happens: when the signal fires (ABORTED), a visit rejects
+   * (the walk rejects with the same error, and begins no more visits), the connection is lost (CONNECTION_LOST) or the process dies. A
+   * removal that was cut off may not have happened.
+   *
+   * Dead letters can be walked through however often; on a broker that counts deliveries, walking through an inlet may count as one.
    */
-  browse(
-    source: InletAddress | DeadLetterAddress,
-    options: Abortable & { readonly limit: number },
-  ): Promise<readonly Message[]>;
+  walk(source: InletAddress | DeadLetterAddress, visit: Visit, options: WalkOptions): Promise<void>;
   /**
    * Removes everything that waits.
    *
    * @returns how many messages that were
    */
   purge(source: InletAddress | DeadLetterAddress, options: Abortable): Promise<number>;
+}
+
+/** Says what is to become of a message that waits. */
+export type Visit = (message: Message) => Promise<Verdict>;
+
+export type Verdict = "keep" | "remove" | "stop";
+
+export interface WalkOptions extends Abortable {
+  /** Most messages that are visited, from 1. */
+  readonly limit: number;
+  /** Most visits that are pending at a time, from 1. */
+  readonly maxPending: number;
 }
 
 export interface Depth {
