@@ -133,11 +133,11 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
       prefetch.handled(durationMs);
       // The settlement is void already, and a handler that was told to stop has not failed.
       if (stopped.aborted) return release(message, attempt, "the bus closed while it was handled");
+      if (delivery.lost.aborted) return release(message, attempt, "its lease was lost while it was handled");
       if (failure === undefined) {
         observe({ name: "message.handled", level: "debug", message: facts(message, attempt), durationMs });
         return "accept";
       }
-      if (delivery.lost.aborted) return release(message, attempt, "its lease was lost while it was handled");
 
       const { error, unreadable } = failure;
       firstFailedAt ??= startedAt;

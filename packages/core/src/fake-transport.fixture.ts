@@ -1,7 +1,8 @@
 import type { Source } from "./address.ts";
 import { noHeaders } from "./message.ts";
 import type { Message } from "./message.ts";
-import type { Delivery, Outbound, Receipt, Receive, Settlement, Transport } from "./transport.ts";
+import type { Capabilities } from "./capabilities.ts";
+import type { Delivery, Outbound, Receipt, Receive, Settlement, Transport, Visit, WalkOptions } from "./transport.ts";
 import { accepted } from "./transport.ts";
 
 /** A transport whose every answer a test gives by hand. */
@@ -13,9 +14,11 @@ export interface FakeTransport extends Transport {
   /** Delivers to the consumer of a source. */
   deliver(message: Message, delivery?: Partial<Delivery>): Promise<Settlement>;
   readonly calls: string[];
+  /** What `admin.walk` goes through. */
+  waiting: Message[];
 }
 
-export function createFakeTransport(): FakeTransport {
+export function createFakeTransport(capabilities: Partial<Capabilities> = {}): FakeTransport {
   const receivers = new Map<string, Receive>();
   const never = new AbortController().signal;
   const refuse = (): Promise<never> => Promise.reject(new Error("not part of this fake"));
@@ -29,8 +32,16 @@ export function createFakeTransport(): FakeTransport {
       delayedDelivery: false,
       ordering: false,
       replies: false,
+      ...capabilities,
     },
-    admin: { depth: refuse, walk: refuse, purge: refuse },
+    admin: {
+      depth: refuse,
+      walk: (_source, visit, options) => walk(fake, visit, options),
+      async purge() {
+        return fake.waiting.splice(0).length;
+      },
+    },
+    waiting: [],
     batches: [],
     calls: [],
     answer: (batch) => Promise.resolve(batch.map(() => accepted)),
@@ -66,6 +77,32 @@ export function createFakeTransport(): FakeTransport {
     },
   };
   return fake;
+}
+
+/** Removals count as soon as their visit says so, as on a broker. */
+async function walk(fake: FakeTransport, visit: Visit, { signal, limit, maxPending }: WalkOptions): Promise<void> {
+  const pending = new Set<Promise<void>>();
+  let stopped = false;
+  let failure: { readonly error: unknown } | undefined;
+  for (const message of fake.waiting.slice(0, limit)) {
+    if (pending.size >= maxPending) await Promise.race(pending);
+    signal.throwIfAborted();
+    if (stopped || failure !== undefined) break;
+    const visiting = visit(message).then(
+      (verdict) => {
+        if (verdict === "remove") fake.waiting = fake.waiting.filter((each) => each !== message);
+        stopped ||= verdict === "stop";
+      },
+      (error: unknown) => {
+        failure ??= { error };
+      },
+    );
+    pending.add(visiting);
+    void visiting.then(() => pending.delete(visiting));
+  }
+  await Promise.all(pending);
+  if (failure !== undefined) throw failure.error;
+  signal.throwIfAborted();
 }
 
 /** A message as a transport would deliver it. */
