@@ -106,12 +106,11 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
       return { error, unreadable: unreadableReason(error) };
     }
     const context = new HandlingContext(delivery, message, attempt, environment);
-    return new Promise((resolve) => {
-      void run(received, message, registration, context, resolve).then((failure) => {
-        limiter.release();
-        resolve(failure);
-      });
-    });
+    const { promise, resolve } = Promise.withResolvers<Failure | undefined>();
+    void run(received, message, registration, context, resolve)
+      .finally(() => limiter.release())
+      .then(resolve);
+    return promise;
   };
 
   return async (delivery, message, registration) => {

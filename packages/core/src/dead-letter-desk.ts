@@ -119,7 +119,8 @@ export function createDeadLetterDesk(address: DeadLetterAddress, environment: De
       environment.assertOpen();
       const { limit, maxRedrives, intervalMs } = checkedRedrive(options);
       const matches = matcherOf(options);
-      const signal = anyOf(environment.closing, options.signal);
+      using deadline = createDeadline(clock, undefined, "redrive", [environment.closing, options.signal]);
+      const { signal } = deadline;
       const report = { redriven: 0, unmatched: 0, guarded: 0 };
       const pace = createPace(clock, intervalMs, signal);
       let chosen = 0;
@@ -167,11 +168,11 @@ export function createDeadLetterDesk(address: DeadLetterAddress, environment: De
       const matches = matcherOf(options);
       return iterate<string>(async (emit, ended) => {
         environment.assertOpen();
-        const signal = anyOf(environment.closing, ended, options.signal);
+        using deadline = createDeadline(clock, undefined, "export", [environment.closing, options.signal, ended]);
         await walk(async (dead): Promise<Verdict> => {
           if (matches(dead)) await emit(deadLetterLine(dead));
           return "keep";
-        }, signal);
+        }, deadline.signal);
       });
     },
   };
@@ -188,10 +189,6 @@ export async function administer<Result>(
   const timeoutMs = options?.timeoutMs ?? defaultWaitMs;
   using deadline = createDeadline(environment.clock, timeoutMs, what, [options?.signal, environment.closing]);
   return await work(deadline.signal);
-}
-
-function anyOf(...signals: readonly (AbortSignal | undefined)[]): AbortSignal {
-  return AbortSignal.any(signals.filter((signal) => signal !== undefined));
 }
 
 function isFilter(filter: DeadLetterFilter): boolean {

@@ -9,11 +9,12 @@ export interface Deadline extends Disposable {
 }
 
 /**
+ * @param timeoutMs `undefined`: there is no time limit
  * @param what for the reason: "start", "close"
  */
 export function createDeadline(
   clock: Clock,
-  timeoutMs: number,
+  timeoutMs: number | undefined,
   what: string,
   signals: readonly (AbortSignal | undefined)[] = [],
 ): Deadline {
@@ -28,11 +29,13 @@ export function createDeadline(
     signal.addEventListener("abort", abort, { once: true });
     stops.push(() => signal.removeEventListener("abort", abort));
   }
-  const timer = clock.setTimeout(() => {
-    expired = true;
-    controller.abort(new PosthornError("ABORTED", `The ${what} did not end within ${timeoutMs} ms.`));
-  }, timeoutMs);
-  stops.push(() => timer.cancel());
+  if (timeoutMs !== undefined) {
+    const timer = clock.setTimeout(() => {
+      expired = true;
+      controller.abort(new PosthornError("ABORTED", `The ${what} did not end within ${timeoutMs} ms.`));
+    }, timeoutMs);
+    stops.push(() => timer.cancel());
+  }
   return {
     signal: controller.signal,
     get expired() {

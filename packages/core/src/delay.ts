@@ -12,7 +12,7 @@ import type { SendOptions } from "./handler.ts";
 export function deliverAfter(delay: number | string): Pick<SendOptions, "delayMs"> {
   const delayMs = durationMs(delay);
   if (Number.isFinite(delayMs)) return { delayMs };
-  refuse("delayMs", `deliverAfter takes milliseconds or a text such as "30s", not ${JSON.stringify(delay)}`);
+  throw refusal("delayMs", `deliverAfter takes milliseconds or a text such as "30s", not ${JSON.stringify(delay)}`);
 }
 
 /**
@@ -25,7 +25,7 @@ export function deliverAt(time: Date | number | string): Pick<SendOptions, "notB
   const readable = typeof time !== "string" || isoWithOffset.test(time);
   const notBefore = new Date(readable ? time : Number.NaN);
   if (!Number.isNaN(notBefore.getTime())) return { notBefore };
-  refuse(
+  throw refusal(
     "notBefore",
     `deliverAt takes a Date, milliseconds or a text such as "2027-01-01T00:00:00Z", not ${JSON.stringify(time)}`,
   );
@@ -34,6 +34,6 @@ export function deliverAt(time: Date | number | string): Pick<SendOptions, "notB
 /** Without an offset a text means another moment on every computer. */
 const isoWithOffset = /^[+-]?\d{4,6}-\d\d-\d\dT\d\d:\d\d(?::\d\d(?:[.,]\d+)?)?(?:Z|[+-]\d\d:?\d\d)$/i;
 
-function refuse(option: string, why: string): never {
-  throw new PosthornError("INVALID_OPTION", `${why}.`, { details: { option } });
+function refusal(option: string, why: string): PosthornError {
+  return new PosthornError("INVALID_OPTION", `${why}.`, { details: { option } });
 }

@@ -84,21 +84,21 @@ async function walk(fake: FakeTransport, visit: Visit, { signal, limit, maxPendi
   const pending = new Set<Promise<void>>();
   let stopped = false;
   let failure: { readonly error: unknown } | undefined;
+  const look = async (message: Message): Promise<void> => {
+    try {
+      const verdict = await visit(message);
+      if (verdict === "remove") fake.waiting = fake.waiting.filter((each) => each !== message);
+      stopped ||= verdict === "stop";
+    } catch (error) {
+      failure ??= { error };
+    }
+  };
   for (const message of fake.waiting.slice(0, limit)) {
     if (pending.size >= maxPending) await Promise.race(pending);
     signal.throwIfAborted();
     if (stopped || failure !== undefined) break;
-    const visiting = visit(message).then(
-      (verdict) => {
-        if (verdict === "remove") fake.waiting = fake.waiting.filter((each) => each !== message);
-        stopped ||= verdict === "stop";
-      },
-      (error: unknown) => {
-        failure ??= { error };
-      },
-    );
+    const visiting = look(message).finally(() => pending.delete(visiting));
     pending.add(visiting);
-    void visiting.then(() => pending.delete(visiting));
   }
   await Promise.all(pending);
   if (failure !== undefined) throw failure.error;

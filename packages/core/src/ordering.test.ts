@@ -22,7 +22,7 @@ interface Setup {
   readonly bus: Bus;
   readonly transport: FakeTransport;
   readonly clock: VirtualClock;
-  deliver(n: number, key: string, lost?: AbortSignal): Promise<Settlement>;
+  readonly deliver: (n: number, key: string, lost?: AbortSignal) => Promise<Settlement>;
 }
 
 function setup(): Setup {

@@ -35,8 +35,8 @@ export interface NextAttempt {
 }
 
 export interface Settling {
-  facts(message: Message, attempt: number): MessageFacts;
-  release(message: Message, attempt: number, reason: string): Settlement;
+  readonly facts: (message: Message, attempt: number) => MessageFacts;
+  readonly release: (message: Message, attempt: number, reason: string) => Settlement;
   /** Waits, unless the bus closes or the lease is lost: then false. */
   pause(delivery: Delivery, delayMs: number): Promise<boolean>;
   /** To the group's dead letters, as it came. */

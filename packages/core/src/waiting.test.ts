@@ -1,4 +1,4 @@
-import fc from "fast-check";
+import * as fc from "fast-check";
 import { describe, expect, test } from "vitest";
 import { aMessage } from "./fake-transport.fixture.ts";
 import type { Waiting, WaitingEntry } from "./waiting.ts";

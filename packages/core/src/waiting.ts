@@ -90,8 +90,10 @@ export function createWaitingByKey<Entry extends WaitingEntry>(): Waiting<Entry>
     take(maxMessages, maxBytes) {
       const batch: Entry[] = [];
       let bytes = 0;
-      for (const [key, lane] of [...lanes]) {
-        if (batch.length === maxMessages || bytes >= maxBytes) break;
+      const turns = lanes.size;
+      for (let turn = 0; turn < turns && batch.length < maxMessages && bytes < maxBytes; turn++) {
+        const [[key, lane] = []] = lanes;
+        if (lane === undefined) break;
         const most = key === undefined ? maxMessages - batch.length : 1;
         const before = lane.size;
         const taken = lane.take(most, maxBytes - bytes);
