@@ -4,7 +4,7 @@ import { once } from "node:events";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { createBus } from "@posthorn/core";
-import { deadLetterAddress, inletAddress } from "@posthorn/core/transport";
+import { inletAddress } from "@posthorn/core/transport";
 import { rabbitmq } from "@posthorn/rabbitmq";
 import { describe, expect, test } from "vitest";
 import { useRabbitmq } from "./brokers-in-use.ts";
@@ -39,9 +39,9 @@ describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
     const { channel } = work(name);
     const { signal } = new AbortController();
     const dead = async (): Promise<Set<number>> => {
-      const letters = await transport.admin.browse(deadLetterAddress(channel, name), { signal, limit: messages });
+      const letters = await sender.deadLetters(channel).browse({ limit: messages });
       return new Set(
-        letters.map(({ body }) => (JSON.parse(new TextDecoder().decode(body)) as { number: number }).number),
+        letters.map(({ message }) => (JSON.parse(new TextDecoder().decode(message.body)) as { number: number }).number),
       );
     };
     // The last one is left to finish.

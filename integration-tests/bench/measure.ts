@@ -86,6 +86,11 @@ export async function report(scenario: string, results: readonly Result[]): Prom
     console.log(`  raw      ${raw.perSecond}/s, ${raw.cpuMicrosPerMessage} µs CPU a message`);
     console.log(`  ratio    rate ${rateRatio}, CPU ${cpuRatio}`);
   }
+  await writeReport(scenario, results);
+}
+
+/** All figures as JSON, in `reports/`. */
+export async function writeReport(scenario: string, results: readonly unknown[]): Promise<void> {
   const file = path.resolve(import.meta.dirname, "../../reports", `bench-${scenario}.json`);
   await mkdir(path.dirname(file), { recursive: true });
   await writeFile(file, `${JSON.stringify({ scenario, node: process.version, results }, null, 2)}\n`);

@@ -1,0 +1,38 @@
+import { createBus, deliverAt, queue } from "@posthorn/core";
+import { rabbitmq } from "@posthorn/rabbitmq";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { useRabbitmq } from "./brokers-in-use.ts";
+
+const messages = 10_000;
+const shortestMs = 1_000;
+const longestMs = 30_000;
+
+describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
+  const broker = useRabbitmq(version);
+
+  test("10,000 messages delayed by 1 to 30 seconds: none early, none lost, over a kill and a restart of the broker", async () => {
+    const { url, control } = broker();
+    const Remind = queue("reminders").command("remind", { schema: z.object({ number: z.int(), dueAt: z.int() }) });
+    const transport = rabbitmq({ url });
+    await using bus = createBus({ service: "reminder", transport, observe: () => undefined, concurrency: 100 });
+    const early: number[] = [];
+    const handled = new Set<number>();
+    bus.handle(Remind, ({ data }) => {
+      if (Date.now() < data.dueAt) early.push(data.number);
+      handled.add(data.number);
+    });
+    await bus.start();
+    await Promise.all(
+      Array.from({ length: messages }, (_, number) => {
+        const dueAt = Date.now() + shortestMs + Math.floor(Math.random() * (longestMs - shortestMs));
+        return bus.send(Remind, { number, dueAt }, deliverAt(dueAt));
+      }),
+    );
+    await expect.poll(() => handled.size, { timeout: 60_000 }).toBeGreaterThan(messages / 3);
+    await control?.kill();
+    await control?.start();
+    await expect.poll(() => handled.size, { timeout: 90_000 }).toBe(messages);
+    expect(early).toEqual([]);
+  }, 180_000);
+});

@@ -1,0 +1,75 @@
+import path from "node:path";
+import { createBus, queue } from "@posthorn/core";
+import { rabbitmq } from "@posthorn/rabbitmq";
+import { describe, expect, test } from "vitest";
+import { z } from "zod";
+import { useRabbitmq } from "./brokers-in-use.ts";
+import { startInstance } from "./instances/process.ts";
+
+const program = path.resolve(import.meta.dirname, "instances/poisoned-consumer.ts");
+/** Of the consumers here. */
+const deliveryLimit = 3;
+
+describe.each(["4.0", "4.3"] as const)("on RabbitMQ %s", (version) => {
+  const broker = useRabbitmq(version);
+
+  test("a message that kills its process again and again ends as a dead letter, and the rest is handled", async () => {
+    const { url } = broker();
+    const channel = queue("poisoned");
+    const Work = channel.command("work", { schema: z.object({ poison: z.boolean() }) });
+    const transport = rabbitmq({ url, deliveryLimit });
+    await using bus = createBus({ service: "sender", transport, observe: () => undefined });
+    bus.declare(Work);
+    await bus.start();
+    const poison = await bus.send(Work, { poison: true });
+    const healthy = await Promise.all(Array.from({ length: 5 }, () => bus.send(Work, { poison: false })));
+
+    const handled = new Set<string>();
+    let kills = 0;
+    for (; handled.size < healthy.length && kills < 20; kills++) {
+      const consumer = startInstance(program, [url, channel.name], ([word, id = ""]) => {
+        if (word === "handled") handled.add(id);
+        if (handled.size === healthy.length) void consumer.end("SIGTERM");
+      });
+      await consumer.ended;
+    }
+    expect(handled).toEqual(new Set(healthy.map(({ id }) => id)));
+    const dead = bus.deadLetters(channel);
+    await expect.poll(async () => (await dead.depth()).ready, { timeout: 10_000 }).toBe(1);
+    await expect(dead.browse()).resolves.toMatchObject([{ reason: "DELIVERY_LIMIT", message: { id: poison.id } }]);
+  }, 90_000);
+});
+
+describe("on RabbitMQ 4.3", () => {
+  const broker = useRabbitmq("4.3");
+
+  test.each([false, true])(
+    "what an instance gives back when it closes does not count against a message (ordered: %s)",
+    async (ordered) => {
+      const { url } = broker();
+      const channel = queue(`released-${ordered}`, { ordered });
+      const Work = channel.command("work", { schema: z.object({ number: z.int() }), key: () => "one" });
+      const numbers = Array.from({ length: 5 }, (_, index) => index + 1);
+      const handled: number[] = [];
+      for (let restart = 0; restart < deliveryLimit * 3; restart++) {
+        const transport = rabbitmq({ url, deliveryLimit });
+        const bus = createBus({ service: "consumer", transport, observe: () => undefined, concurrency: 5 });
+        const begun = Promise.withResolvers<void>();
+        bus.handle(Work, async (_message, { signal }) => {
+          begun.resolve();
+          await new Promise((resolve) => signal.addEventListener("abort", resolve));
+        });
+        await bus.start();
+        if (restart === 0) await Promise.all(numbers.map((number) => bus.send(Work, { number })));
+        await begun.promise;
+        await bus.close({ timeoutMs: 0 });
+      }
+      await using bus = createBus({ service: "consumer", transport: rabbitmq({ url, deliveryLimit }) });
+      const subscription = bus.handle(Work, ({ data }) => void handled.push(data.number));
+      await bus.start();
+      await expect.poll(() => handled.toSorted((one, other) => one - other), { timeout: 10_000 }).toEqual(numbers);
+      await expect(subscription.deadLetters.depth()).resolves.toMatchObject({ ready: 0 });
+    },
+    60_000,
+  );
+});
