@@ -36,11 +36,15 @@ export function createHandling(environment: HandlingEnvironment): Handle {
     settling.deadLetter(delivery, message, { reason, error, attempts: 0, firstFailedAt: clock.now() });
 
   /** The broker could not keep it so long, or the clocks differ. Resolves `undefined` once it is due. */
-  const untilDue = async (delivery: Delivery, message: Message, dueInMs: number): Promise<Settlement | undefined> => {
-    observe({ name: "message.early", level: "debug", message: settling.facts(message, message.attempt), dueInMs });
-    if (dueInMs >= defaultHoldMs) return settling.sendOn(delivery, message);
-    if (await settling.pause(delivery, dueInMs)) return undefined;
-    return settling.release(message, message.attempt, "the bus closed, or its lease was lost, before it was due");
+  const untilDue = async (delivery: Delivery, message: Message, notBefore: number): Promise<Settlement | undefined> => {
+    // Timers and the clock may differ by a millisecond: look again.
+    for (let dueInMs = notBefore - clock.now(); dueInMs > 0; dueInMs = notBefore - clock.now()) {
+      observe({ name: "message.early", level: "debug", message: settling.facts(message, message.attempt), dueInMs });
+      if (dueInMs >= defaultHoldMs) return settling.sendOn(delivery, message);
+      if (await settling.pause(delivery, dueInMs)) continue;
+      return settling.release(message, message.attempt, "the bus closed, or its lease was lost, before it was due");
+    }
+    return undefined;
   };
 
   const handle = (delivery: Delivery, message: Message, registration: Registration): Promise<Settlement> => {
@@ -65,8 +69,7 @@ export function createHandling(environment: HandlingEnvironment): Handle {
       }
     }
     if (delays && message.notBefore !== undefined) {
-      const dueInMs = message.notBefore - clock.now();
-      const settlement = dueInMs > 0 ? await untilDue(delivery, message, dueInMs) : undefined;
+      const settlement = await untilDue(delivery, message, message.notBefore);
       if (settlement !== undefined) return settlement;
     }
     const registration = find(intake, message);
