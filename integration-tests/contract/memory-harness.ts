@@ -26,6 +26,7 @@ const bounds: Bounds = {
   resumeMs: 2_000,
   detectMs: 2_000,
   leaseMs,
+  delayToleranceMs: 2_000,
   backlog: 20_000,
 };
 
@@ -75,14 +76,14 @@ function nativeMemory(broker: MemoryBroker): NativeBroker {
       const transport = memory({ broker });
       const waiting = { signal: AbortSignal.timeout(bounds.patienceMs) };
       await transport.connect({ ...waiting, report: () => undefined });
-      await transport.provision({ channels: [ordered(channel)], groups: [] }, "apply", waiting);
+      await transport.provision({ channels: [conflicting(channel)], groups: [] }, "apply", waiting);
       await transport.close(waiting);
     },
     delete: async (place) => void broker.delete(nameOf(place)),
   };
 }
 
-const ordered = ({ kind, name }: ChannelInfo): ChannelInfo => ({ kind, name, ordered: true });
+const conflicting = ({ kind, name, ordered }: ChannelInfo): ChannelInfo => ({ kind, name, ordered: !ordered });
 
 function memoryFaults(broker: MemoryBroker, plant: Plant): Faults {
   return {

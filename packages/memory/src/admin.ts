@@ -3,7 +3,7 @@ import type { Session } from "./broker/session.ts";
 import type { Connection } from "./connection.ts";
 import { missingSource } from "./errors.ts";
 import { sourceName } from "./topology.ts";
-import { decode } from "./wire.ts";
+import { Walker } from "./walk.ts";
 
 export function createAdmin(connection: Connection): TransportAdmin {
   async function ask<Result>(
@@ -19,10 +19,14 @@ export function createAdmin(connection: Connection): TransportAdmin {
   }
   return {
     depth: (source, { signal }) => ask("The depth of", source, signal, (session, name) => session.depth(name)),
-    browse: (source, { signal, limit }) =>
-      ask("Browsing", source, signal, (session, name) =>
-        session.browse(name, limit)?.map((record) => decode(record).message),
-      ),
+    async walk(source, visit, options) {
+      const what = "Walking through";
+      const walker = await ask(what, source, options.signal, (session, name) => {
+        const walk = session.walk(name, options.limit);
+        return walk && new Walker(`${what} "${name}"`, connection, walk, visit, options);
+      });
+      await walker.done;
+    },
     purge: (source, { signal }) => ask("Purging", source, signal, (session, name) => session.purge(name)),
   };
 }

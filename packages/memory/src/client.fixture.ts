@@ -100,6 +100,21 @@ export function createWorld(options: MemoryBrokerOptions = {}): World {
   };
 }
 
+/** The ids of what waits there, left where it is. */
+export async function look(
+  transport: Transport,
+  source: InletAddress | DeadLetterAddress,
+  limit: number,
+): Promise<readonly string[]> {
+  const ids: string[] = [];
+  const visit = async ({ id }: Message): Promise<"keep"> => {
+    ids.push(id);
+    return "keep";
+  };
+  await transport.admin.walk(source, visit, { signal: never, limit, maxPending: 1 });
+  return ids;
+}
+
 export function outcomes(receipts: readonly Receipt[]): readonly ("accepted" | ErrorCode)[] {
   return receipts.map((receipt) => (receipt.accepted ? "accepted" : receipt.error.code));
 }

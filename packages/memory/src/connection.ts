@@ -16,7 +16,7 @@ import type {
 } from "@posthorn/core/transport";
 import type { Broker } from "./broker/broker.ts";
 import type { Answer, Posting, Session } from "./broker/session.ts";
-import type { Lease } from "./broker/source.ts";
+import type { Lease, Visited, Walk } from "./broker/source.ts";
 import { createChanges } from "./changes.ts";
 import { aborted, closed } from "./errors.ts";
 import { createAppliedTopology } from "./topology.ts";
@@ -133,6 +133,16 @@ export class Connection {
 
   settle(lease: Lease, settlement: Settlement): void {
     if (this.#path !== "stalled") this.session?.settle(lease, settlement);
+  }
+
+  /** False where the broker's answer is lost, and perhaps what it was told: then a cut follows. */
+  endVisit(visited: Visited, remove: boolean): boolean {
+    if (this.#path !== "stalled") this.session?.endVisit(visited, remove);
+    return this.hears;
+  }
+
+  endWalk(walk: Walk): void {
+    if (this.#path !== "stalled") walk.end();
   }
 
   /** Makes what this transport applied exist again. */

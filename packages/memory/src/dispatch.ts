@@ -70,7 +70,7 @@ export function createDispatch(connection: Connection): Dispatch {
         address = outbound.address;
         destination = destinationOf(address);
       }
-      postings.push({ destination, packet: toPacket(outbound.message) });
+      postings.push({ destination, packet: toPacket(outbound.message, outbound.address) });
     });
     if (postings.length === 0) return [...refused.values()];
     const receipts = await hand(postings, signal);

@@ -38,6 +38,10 @@ export function aborted(what: string): PosthornError {
   return new PosthornError("ABORTED", `${what} was given up: its signal fired.`);
 }
 
+export function connectionLost(what: string): PosthornError {
+  return new PosthornError("CONNECTION_LOST", `${what} ended early: the connection was lost.`);
+}
+
 export function closed(what: string): PosthornError {
   return new PosthornError("CLOSED", `${what}: the transport was closed.`);
 }

@@ -11,7 +11,7 @@ import { missingSource, refusalError } from "./errors.ts";
 import { readBrokerOptions, readFaults } from "./options.ts";
 import type { MemoryBrokerOptions } from "./options.ts";
 import { destinationOf } from "./topology.ts";
-import { decode, encode } from "./wire.ts";
+import { decode, foreignPacket } from "./wire.ts";
 import type { ForeignMessage } from "./wire.ts";
 
 /**
@@ -26,6 +26,8 @@ export interface MemoryBroker {
   readonly clients: number;
   /** Consumers that have joined a source. */
   readonly consumers: number;
+  /** Messages whose time has not come: no source's depth counts them. */
+  readonly delayed: number;
   /** The names of all sources. */
   sources(): readonly string[];
   depth(source: string): Depth;
@@ -33,7 +35,7 @@ export interface MemoryBroker {
   peek(source: string, limit?: number): readonly Message[];
   /**
    * Stores what another program would have sent: any bytes, or a message of which any part may be missing.
-   * With `cloudEvent`, the envelope is that of a CloudEvent in binary mode: its attributes, without a prefix.
+   * The broker delivers it at once, whatever its `notBefore`. With `cloudEvent`, the envelope is that of a CloudEvent in binary mode: its attributes, without a prefix.
    *
    * @throws UNROUTABLE, REJECTED
    */
@@ -112,6 +114,9 @@ function handleOf(broker: Broker): MemoryBroker {
     get consumers() {
       return [...catalog.sources()].reduce((sum, each) => sum + each.members, 0);
     },
+    get delayed() {
+      return broker.delayed;
+    },
     sources: () => Array.from(catalog.sources(), (each) => each.name),
     depth: (name) => source(name).depth(),
     peek: (name, limit = 100) =>
@@ -119,11 +124,7 @@ function handleOf(broker: Broker): MemoryBroker {
         .browse(limit)
         .map((record) => decode(record).message),
     inject(address, content) {
-      const packet =
-        content instanceof Uint8Array
-          ? { type: "", key: undefined, bytes: new Uint8Array(content) }
-          : { type: content.type ?? content.cloudEvent?.["type"] ?? "", key: content.key, bytes: encode(content) };
-      const refused = catalog.store(destinationOf(address), broker.record(packet));
+      const refused = broker.store(destinationOf(address), foreignPacket(content));
       if (refused !== undefined) throw refusalError(refused);
     },
     delete: (name) => catalog.remove(name),

@@ -45,8 +45,8 @@ test("a URL's options are those of the object", () => {
     maxMessageBytes: 1_048_576,
     durable: false,
     settlement: "message",
-    delayedDelivery: false,
-    ordering: false,
+    delayedDelivery: true,
+    ordering: true,
     replies: false,
   });
 });
@@ -60,6 +60,7 @@ describe("refuses, naming the option:", () => {
     ["personality", "memory:?personality=tape"],
     ["leaseMs", { leaseMs: 0 }],
     ["partitions", { partitions: 1.5 }],
+    ["longestDelayMs", { longestDelayMs: -1 }],
     ["faults.cut", { faults: { cut: 2 } }],
     ["faults.fire", { faults: { fire: 1 } }],
     ["name", "memory:user:secret@host"],

@@ -16,11 +16,16 @@ export interface MemoryBrokerOptions {
   readonly maxBytes?: number | undefined;
   /** How long a consumer may be silent before its messages go to others, in milliseconds. Default 30,000. */
   readonly leaseMs?: number | undefined;
+  /**
+   * How long the broker can delay a message, in milliseconds; it delivers one that is to wait longer after this time, early. All
+   * delayed messages together count against `maxMessages` and `maxBytes`. Default 900,000, as SQS.
+   */
+  readonly longestDelayMs?: number | undefined;
   /** How often consumers may lose one message (crash, cut, expiry) before a queue dead-letters it. Default 100. */
   readonly deliveryLimit?: number | undefined;
   /** Partitions of a log. Default 4. */
   readonly partitions?: number | undefined;
-  /** Queues deliver in no order, as real ones may; by default they keep theirs. A log's partitions always do. */
+  /** Queues deliver in no order, as real ones may; by default they keep theirs. A log's partitions always do, and so do the keys of an ordered channel. */
   readonly shuffle?: boolean | undefined;
   /** Default none. */
   readonly faults?: FaultOptions | undefined;
@@ -44,6 +49,7 @@ const brokerShape = {
   maxMessages: count.optional(),
   maxBytes: count.optional(),
   leaseMs: count.optional(),
+  longestDelayMs: count.optional(),
   deliveryLimit: count.optional(),
   partitions: count.optional(),
   shuffle: z.boolean().optional(),
@@ -61,6 +67,7 @@ export function readBrokerOptions(options: unknown): BrokerSettings {
     maxMessages: given.maxMessages ?? 100_000,
     maxBytes: given.maxBytes ?? 268_435_456,
     leaseMs: given.leaseMs ?? 30_000,
+    longestDelayMs: given.longestDelayMs ?? 900_000,
     deliveryLimit: given.deliveryLimit ?? 100,
     partitions: given.partitions ?? 4,
     shuffle: given.shuffle ?? false,

@@ -6,6 +6,7 @@ import {
   createWorld,
   events,
   eventTopology,
+  look,
   message,
   never,
   orders,
@@ -213,9 +214,8 @@ describe.each(personalities)("a %s broker", (personality) => {
       await send(toOrders, message(String(index)));
       await clock.advance(1_000);
     }
-    for (let look = 0; look < 3; look++) {
-      const seen = await transport.admin.browse(ordersInlet, { signal: never, limit: 2 });
-      expect(seen.map((each) => each.id)).toEqual(["1", "2"]);
+    for (let time = 0; time < 3; time++) {
+      expect(await look(transport, ordersInlet, 2)).toEqual(["1", "2"]);
     }
     expect(await transport.admin.depth(ordersInlet, { signal: never })).toEqual({
       ready: 4,
@@ -238,10 +238,7 @@ describe.each(personalities)("a %s broker", (personality) => {
     const { client } = world();
     const { transport, send } = await client();
     await send(ordersDead, message("1"), message("2"));
-    expect((await transport.admin.browse(ordersDead, { signal: never, limit: 10 })).map((each) => each.id)).toEqual([
-      "1",
-      "2",
-    ]);
+    expect(await look(transport, ordersDead, 10)).toEqual(["1", "2"]);
     const inbox = createInbox("accept");
     await transport.consume(ordersDead, inbox.receive, { signal: never, maxInFlight: 1 });
     await inbox.count(2);

@@ -86,8 +86,8 @@ function capabilitiesOf(broker: Broker): Capabilities {
     maxMessageBytes,
     durable: false,
     settlement: personality === "log" ? "prefix" : "message",
-    delayedDelivery: false,
-    ordering: false,
+    delayedDelivery: true,
+    ordering: true,
     replies: false,
   });
 }

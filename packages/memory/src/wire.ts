@@ -4,18 +4,27 @@
  * Reading is tolerant: whatever is missing has a default, and what cannot be understood is told as a defect beside all that could be.
  */
 import { messageFromCloudEvent, messageOf } from "@posthorn/core/transport";
-import type { Headers, Message } from "@posthorn/core/transport";
+import type { Address, Headers, Message } from "@posthorn/core/transport";
 import type { Packet, StoredRecord } from "./broker/source.ts";
 
 const lengthBytes = 4;
 
-export function toPacket(message: Message): Packet {
-  return { type: message.type, key: message.key, bytes: encode(message) };
+/** Dead letters are never delayed. */
+export function toPacket(message: Message, address: Address): Packet {
+  const notBefore = address.kind === "dead-letters" ? undefined : message.notBefore;
+  return { type: message.type, key: message.key, notBefore, bytes: encode(message) };
 }
 
 /** What a program that does not know Posthorn may send: an envelope with parts missing, or a CloudEvent's attributes. */
 export interface ForeignMessage extends Partial<Message> {
   readonly cloudEvent?: Readonly<Record<string, string>>;
+}
+
+export function foreignPacket(content: Uint8Array | ForeignMessage): Packet {
+  if (content instanceof Uint8Array)
+    return { type: "", key: undefined, notBefore: undefined, bytes: new Uint8Array(content) };
+  const type = content.type ?? content.cloudEvent?.["type"] ?? "";
+  return { type, key: content.key, notBefore: undefined, bytes: encode(content) };
 }
 
 /** Writes whatever of an envelope is given. */

@@ -1,7 +1,8 @@
 /** The broker itself: what a server process would be. Clients reach it through sessions only. */
 import type { Clock } from "@posthorn/core/transport";
 import { createCatalog } from "./catalog.ts";
-import type { Catalog, Personality } from "./catalog.ts";
+import type { Catalog, Destination, Personality } from "./catalog.ts";
+import { createDelays } from "./delays.ts";
 import { createFaults } from "./faults.ts";
 import type { FaultPlan, Faults } from "./faults.ts";
 import { createLogChannel, createLogSource } from "./log-channel.ts";
@@ -9,7 +10,7 @@ import { createQueueChannel } from "./queue-channel.ts";
 import { createQueue } from "./queue.ts";
 import { createSession } from "./session.ts";
 import type { Session, SessionEvents } from "./session.ts";
-import type { Packet, StoredRecord } from "./source.ts";
+import type { Packet, Refusal, StoredRecord } from "./source.ts";
 
 export interface BrokerSettings {
   readonly personality: "queue" | "log";
@@ -18,6 +19,7 @@ export interface BrokerSettings {
   readonly maxBytes: number;
   readonly leaseMs: number;
   readonly deliveryLimit: number;
+  readonly longestDelayMs: number;
   readonly partitions: number;
   readonly shuffle: boolean;
   readonly faults: FaultPlan;
@@ -29,9 +31,12 @@ export interface Broker {
   readonly catalog: Catalog;
   readonly faults: Faults;
   readonly sessions: number;
+  /** Messages whose time has not come. */
+  readonly delayed: number;
   /** `undefined` while it is stopped. */
   connect(events: SessionEvents): Session | undefined;
-  record(packet: Packet): StoredRecord;
+  /** Takes the message, whatever its time. */
+  store(destination: Destination, packet: Packet): Refusal | undefined;
   setBlocked(blocked: boolean): void;
   cutAll(reason: string): void;
   stop(): void;
@@ -53,13 +58,24 @@ export function createBroker(settings: BrokerSettings, clock: Clock): Broker {
     sequence: ++sequence,
     time: clock.now(),
   });
+  const store = (destination: Destination, packet: Packet): Refusal | undefined =>
+    catalog.store(destination, record(packet));
+  const delays = createDelays({ ...settings, clock }, store);
+
+  /** Takes the message, to be delivered when its time has come. */
+  function accept(destination: Destination, packet: Packet): Refusal | undefined {
+    const { notBefore } = packet;
+    if (notBefore === undefined || notBefore <= clock.now()) return store(destination, packet);
+    return catalog.missing(destination) ?? delays.add(destination, packet, notBefore);
+  }
+
   const host = {
     catalog,
     faults,
+    accept,
     get blocked() {
       return blocked;
     },
-    record,
     onEnded: (session: Session) => sessions.delete(session),
   };
   const cutAll = (reason: string): void => {
@@ -74,13 +90,16 @@ export function createBroker(settings: BrokerSettings, clock: Clock): Broker {
     get sessions() {
       return sessions.size;
     },
+    get delayed() {
+      return delays.size;
+    },
     connect(events) {
       if (!running) return undefined;
       const session = createSession(host, events);
       sessions.set(session, events);
       return session;
     },
-    record,
+    store,
     setBlocked(value) {
       if (blocked === value) return;
       blocked = value;
@@ -89,10 +108,12 @@ export function createBroker(settings: BrokerSettings, clock: Clock): Broker {
     cutAll,
     stop() {
       running = false;
+      delays.stop();
       cutAll("the broker was stopped");
     },
     start() {
       running = true;
+      delays.start();
     },
   };
 }
@@ -108,6 +129,6 @@ function choosePersonality(settings: BrokerSettings, clock: Clock, faults: Fault
   const queue = { ...settings, clock, faults };
   return {
     createChannel: (info) => createQueueChannel(info, queue),
-    createDeadLetters: (name) => createQueue(name, queue),
+    createDeadLetters: (name) => createQueue(name, false, queue),
   };
 }

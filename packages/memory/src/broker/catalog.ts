@@ -18,6 +18,8 @@ export interface Destination {
 export interface Catalog {
   /** @returns what is missing or different; with `create`, what is missing is made first */
   provision(topology: Topology, create: boolean): readonly TopologyChange[];
+  /** Why nothing can be stored there, whatever it is: it does not exist. */
+  missing(destination: Destination): Refusal | undefined;
   store(destination: Destination, record: StoredRecord): Refusal | undefined;
   source(name: string): BrokerSource | undefined;
   sources(): Iterable<BrokerSource>;
@@ -74,22 +76,33 @@ export function createCatalog(personality: Personality): Catalog {
     source.destroy();
   }
 
+  function channelOf({ object, name }: Destination): ChannelStore | undefined {
+    const store = channels.get(name);
+    return store?.info.kind === object ? store : undefined;
+  }
+
+  function missing(destination: Destination): Refusal | undefined {
+    const { object, name } = destination;
+    if (object === "source" ? sources.has(name) : channelOf(destination) !== undefined) return undefined;
+    return {
+      reason: "missing",
+      detail: `There is no ${object === "source" ? "" : `${object} `}"${name}" on the broker.`,
+    };
+  }
+
   return {
     provision: (topology, create) => [
       ...topology.channels.flatMap((channel) => provisionChannel(channel, create)),
       ...topology.groups.flatMap((group) => provisionGroup(group, create)),
     ],
+    missing,
     store(destination, record) {
       if (destination.object === "source") {
         const source = sources.get(destination.name);
-        return source === undefined
-          ? { reason: "missing", detail: `There is no "${destination.name}" on the broker.` }
-          : source.append(record);
+        return source === undefined ? missing(destination) : source.append(record);
       }
-      const store = channels.get(destination.name);
-      if (store?.info.kind !== destination.object)
-        return { reason: "missing", detail: `There is no ${destination.object} "${destination.name}" on the broker.` };
-      return store.publish(record);
+      const store = channelOf(destination);
+      return store === undefined ? missing(destination) : store.publish(record);
     },
     source: (name) => sources.get(name),
     sources: () => sources.values(),

@@ -3,9 +3,10 @@ import type { Clock, Depth, Settlement, Timer } from "@posthorn/core/transport";
 import { assign } from "./assignment.ts";
 import { Place } from "./place.ts";
 import { Slot } from "./slot.ts";
-import type { LogLease } from "./slot.ts";
+import type { LogLease } from "./log-lease.ts";
 import type { Partition, PartitionedLog } from "./partition.ts";
-import type { BrokerSource, Member, Membership, StoredRecord } from "./source.ts";
+import type { BrokerSource, Member, Membership, StoredRecord, Walk } from "./source.ts";
+import { createWalk } from "./walk.ts";
 
 export interface ConsumerGroupSettings {
   readonly clock: Clock;
@@ -18,12 +19,17 @@ export interface ConsumerGroup extends BrokerSource {
   onAppended(): void;
 }
 
+/** Partitions that have one owner together. */
+type Bundle = readonly Slot[];
+
 /**
+ * @param ordered keeps a key with one member, whichever of its logs it is in; and what is released brings back what was taken of its key after it
  * @param shared partitions of the channel, which other groups read too; empty for dead letters
  * @param inlet the log that this group alone reads
  */
 export function createConsumerGroup(
   name: string,
+  ordered: boolean,
   shared: readonly Partition[],
   inlet: PartitionedLog,
   settings: ConsumerGroupSettings,
@@ -33,6 +39,10 @@ export function createConsumerGroup(
   const sharedSlots = shared.map(open);
   const inletSlots = inlet.partitions.map(open);
   const slots = [...sharedSlots, ...inletSlots];
+  // Both logs have the same number of partitions, so a key has the same number in both.
+  const logs: readonly (readonly Bundle[])[] = ordered
+    ? [sharedSlots.map((slot, index) => [slot, ...inletSlots.slice(index, index + 1)])]
+    : [sharedSlots.map((slot) => [slot]), inletSlots.map((slot) => [slot])];
   const places = new Set<Place>();
   let watch: Timer | undefined;
 
@@ -40,14 +50,12 @@ export function createConsumerGroup(
   function rebalance(): void {
     const members = [...places].filter((place) => !place.draining);
     const lost: LogLease[] = [];
-    for (const log of [sharedSlots, inletSlots]) {
-      const movable = log.filter((slot) => slot.owner?.draining !== true || !slot.busy);
-      const owners = assign(
-        movable.map((slot) => slot.owner),
-        members,
-      );
-      movable.forEach((slot, index) => {
-        if (slot.owner !== owners[index]) lost.push(...slot.moveTo(owners[index]));
+    for (const log of logs) {
+      const movable = log.filter((bundle) => ownerOf(bundle)?.draining !== true || !bundle.some((slot) => slot.busy));
+      const owners = assign(movable.map(ownerOf), members);
+      movable.forEach((bundle, index) => {
+        if (ownerOf(bundle) === owners[index]) return;
+        for (const slot of bundle) lost.push(...slot.moveTo(owners[index]));
       });
     }
     for (const place of places) place.slots = slots.filter((slot) => slot.owner === place);
@@ -61,7 +69,10 @@ export function createConsumerGroup(
 
   function settle(lease: LogLease, settlement: Settlement, forget: boolean): void {
     const { slot, place } = lease;
-    slot.settle(lease, settlement, forget);
+    const followers = ordered && settlement === "release" ? slot.followers(lease) : [];
+    if (settlement === "accept") slot.accept(lease, forget);
+    else for (const each of [lease, ...followers]) slot.release(each);
+    for (const each of followers) place.member.onLost(each);
     if (place.draining && !slot.busy) rebalance();
     else if (settlement === "release") place.member.onReady();
   }
@@ -127,10 +138,31 @@ export function createConsumerGroup(
     for (const slot of slots) {
       ready += slot.ready;
       inFlight += slot.inFlight;
-      for (const record of slot.waiting(1)) oldest = Math.min(oldest, record.time);
+      for (const [, record] of slot.waiting(1)) oldest = Math.min(oldest, record.time);
     }
     return { ready, inFlight, oldestAgeMs: ready === 0 ? undefined : Math.max(0, clock.now() - oldest) };
   }
+
+  /** The oldest that wait: where they are. */
+  function oldest(limit: number): { slot: Slot; offset: number; record: StoredRecord }[] {
+    return slots
+      .flatMap((slot) => slot.waiting(limit).map(([offset, record]) => ({ slot, offset, record })))
+      .sort((one, other) => one.record.sequence - other.record.sequence)
+      .slice(0, limit);
+  }
+
+  const walk = (limit: number): Walk =>
+    createWalk(
+      oldest(limit).map(({ slot, offset }) => ({ slot, offset })),
+      {
+        hide: ({ slot, offset }) => slot.hide(offset),
+        show({ slot, offset }, remove) {
+          slot.show(offset, remove);
+          wake();
+        },
+      },
+      settings,
+    );
 
   return {
     name,
@@ -150,11 +182,8 @@ export function createConsumerGroup(
       wake();
     },
     depth,
-    browse: (limit): readonly StoredRecord[] =>
-      slots
-        .flatMap((slot) => slot.waiting(limit))
-        .sort((one, other) => one.sequence - other.sequence)
-        .slice(0, limit),
+    browse: (limit) => oldest(limit).map(({ record }) => record),
+    walk,
     purge: () => slots.reduce((count, slot) => count + slot.purge(), 0),
     destroy() {
       stopWatching();
@@ -165,4 +194,8 @@ export function createConsumerGroup(
       for (const place of told) place.member.onEnded("deleted");
     },
   };
+}
+
+function ownerOf(bundle: Bundle): Place | undefined {
+  return bundle[0]?.owner;
 }

@@ -4,9 +4,9 @@ import { seededRandom } from "./random.ts";
 export interface FaultPlan {
   /** Where the sequence of faults begins: the same seed and the same calls give the same faults. Default 1. */
   readonly seed: number;
-  /** A message is stored twice, so that it is delivered twice. */
+  /** A message is stored twice, the copy right behind it, so that it is delivered twice. */
   readonly duplicate: number;
-  /** Not the first but any message that waits is delivered next. A log's partition keeps its order. */
+  /** Not the first but any of the next hundred messages is delivered next. A log's partition keeps its order, and so does a key of an ordered channel. */
   readonly reorder: number;
   /**
    * A settlement does not arrive. On a queue the lease then runs out and the message comes back; on a log the commit is
@@ -15,7 +15,7 @@ export interface FaultPlan {
   readonly dropSettlement: number;
   /** A batch is stored, but the sender never hears of it: its outcome stays unknown until the sender gives up. */
   readonly dropConfirm: number;
-  /** The connection is cut while a batch (any part of it may have been stored) or a settlement is on its way. */
+  /** The connection is cut while a batch (any part of it may have been stored), a settlement or what a walk removes is on its way. */
   readonly cut: number;
 }
 

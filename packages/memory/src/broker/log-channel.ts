@@ -20,7 +20,13 @@ export function createLogChannel(info: ChannelInfo, settings: LogChannelSettings
       return refused;
     },
     addGroup(group, name) {
-      const source = createConsumerGroup(name, log.partitions, createLog(`${name}.retry`, settings), settings);
+      const source = createConsumerGroup(
+        name,
+        info.ordered,
+        log.partitions,
+        createLog(`${name}.retry`, settings),
+        settings,
+      );
       groups.set(group, source);
       return source;
     },
@@ -32,5 +38,5 @@ export function createLogChannel(info: ChannelInfo, settings: LogChannelSettings
 
 /** A log with the one group that reads it. */
 export function createLogSource(name: string, settings: LogChannelSettings): BrokerSource {
-  return createConsumerGroup(name, [], createLog(name, settings), settings);
+  return createConsumerGroup(name, false, [], createLog(name, settings), settings);
 }

@@ -1,5 +1,5 @@
 /** Logs: records in the order of their arrival, kept until every group has committed them. */
-import { createDeque } from "./deque.ts";
+import { createRing } from "./ring.ts";
 import type { Faults } from "./faults.ts";
 import type { Refusal, StoredRecord } from "./source.ts";
 
@@ -48,7 +48,7 @@ export function createLog(name: string, settings: LogSettings): PartitionedLog {
 }
 
 function createPartition(name: string, settings: LogSettings): Partition {
-  const records = createDeque<StoredRecord>();
+  const records = createRing<StoredRecord>();
   const cursors = new Set<Cursor>();
   let base = 0;
   let bytes = 0;

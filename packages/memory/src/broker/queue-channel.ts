@@ -27,7 +27,7 @@ export function createQueueChannel(info: ChannelInfo, settings: QueueSettings): 
       return undefined;
     },
     addGroup(group, name, exhausted) {
-      const queue = createQueue(name, settings, exhausted);
+      const queue = createQueue(name, info.ordered, settings, exhausted);
       bindings.set(group, { queue, types: new Set() });
       groups.set(group, queue);
       return queue;

@@ -1,8 +1,16 @@
-/** A queue: every message is leased, settled and given back on its own, as on RabbitMQ and SQS. */
+/**
+ * A queue: every message is leased, settled and given back on its own, as on RabbitMQ and SQS.
+ *
+ * An ordered one gives the messages of a key in the order of their acceptance, and while a member holds one of them, further ones to
+ * that member only; with a message that comes back comes all of its key that was taken after it. So does a FIFO queue of SQS.
+ */
 import type { Clock, Depth, Settlement, Timer } from "@posthorn/core/transport";
-import { createDeque } from "./deque.ts";
+import { createBacklog } from "./backlog.ts";
+import { Entry } from "./entry.ts";
 import type { Faults } from "./faults.ts";
-import type { BrokerSource, Lease, Member, Membership, Refusal, StoredRecord } from "./source.ts";
+import { QueueLease } from "./queue-lease.ts";
+import type { BrokerSource, Lease, Member, Membership, Refusal, StoredRecord, Walk } from "./source.ts";
+import { createWalk } from "./walk.ts";
 
 export interface QueueSettings {
   readonly clock: Clock;
@@ -13,7 +21,7 @@ export interface QueueSettings {
   readonly maxBytes: number;
   /** How often a message may be lost by its consumers before it is dead-lettered. */
   readonly deliveryLimit: number;
-  /** Deliver in no order. */
+  /** Deliver in no order, but that of the keys on an ordered queue. */
   readonly shuffle: boolean;
 }
 
@@ -22,56 +30,20 @@ export interface Queue extends BrokerSource {
   refusal(record: StoredRecord): Refusal | undefined;
 }
 
-interface Entry {
-  readonly record: StoredRecord;
-  deliveries: number;
-  losses: number;
-}
-
-/** A class, because its instances are told from foreign leases by it, and one is made for every delivery. */
-class QueueLease implements Lease {
-  readonly entry: Entry;
-  readonly member: Member;
-  readonly deliveryCount: number;
-  held = true;
-  expiresAt: number;
-  readonly #settle: (lease: QueueLease, settlement: Settlement) => void;
-
-  constructor(
-    entry: Entry,
-    member: Member,
-    expiresAt: number,
-    settle: (lease: QueueLease, settlement: Settlement) => void,
-  ) {
-    this.entry = entry;
-    this.member = member;
-    this.deliveryCount = entry.deliveries;
-    this.expiresAt = expiresAt;
-    this.#settle = settle;
-  }
-
-  get record(): StoredRecord {
-    return this.entry.record;
-  }
-
-  /** A settlement that is forgotten leaves the lease to run out. */
-  settle(settlement: Settlement, forget: boolean): void {
-    if (this.held && !forget) this.#settle(this, settlement);
-  }
-}
-
 /** @param exhausted takes a record whose consumers lost it too often; false where it cannot, and the record stays */
 export function createQueue(
   name: string,
+  ordered: boolean,
   settings: QueueSettings,
   exhausted?: (record: StoredRecord) => boolean,
 ): Queue {
   const { clock, faults } = settings;
-  const ready = createDeque<Entry>();
+  const backlog = createBacklog(ordered, (end) => faults.pick(end));
   /** By expiry, since all leases are equally long and a renewed one moves to the end. */
   const leases = new Set<QueueLease>();
   const members: Member[] = [];
   const places = new Map<Member, { active: boolean }>();
+  let appended = 0;
   let bytes = 0;
   let turn = 0;
   let expiry: Timer | undefined;
@@ -82,17 +54,43 @@ export function createQueue(
     for (let index = 0; index < members.length; index++) members[(turn + index) % members.length]?.onReady();
   }
 
-  /** To the front, in the order in which they were delivered. */
-  function giveBack(back: readonly QueueLease[], lost: boolean): void {
-    for (const lease of back.toReversed()) {
+  /** @returns what came back with it, which its members do not know yet */
+  function giveBack(given: readonly QueueLease[], lost: boolean): readonly QueueLease[] {
+    const followers = ordered ? followersOf(given) : [];
+    if (lost) for (const lease of given) lease.entry.losses++;
+    const back = [...given, ...followers].sort((one, other) => one.entry.place - other.entry.place);
+    for (const lease of back) {
       lease.held = false;
       leases.delete(lease);
-      const { entry, record } = lease;
-      const exceeded = lost && ++entry.losses >= settings.deliveryLimit;
-      if (exceeded && exhausted?.(record) === true) bytes -= record.bytes.byteLength;
-      else ready.pushFront(entry);
+      lease.entry.lease = undefined;
     }
+    const kept = lost ? back.filter(({ entry }) => !bury(entry)) : back;
+    for (const { entry } of kept.toReversed()) backlog.putBack(entry);
     if (back.length > 0) wake();
+    return followers;
+  }
+
+  function followersOf(given: readonly QueueLease[]): readonly QueueLease[] {
+    const followers = new Set<QueueLease>();
+    for (const { entry } of given) {
+      for (const { lease } of backlog.followers(entry)) if (lease !== undefined) followers.add(lease);
+    }
+    for (const lease of given) followers.delete(lease);
+    return [...followers];
+  }
+
+  /** Dead-letters what was lost too often. */
+  function bury(entry: Entry): boolean {
+    if (entry.losses < settings.deliveryLimit || exhausted?.(entry.record) !== true) return false;
+    bytes -= entry.record.bytes.byteLength;
+    backlog.settled(entry);
+    return true;
+  }
+
+  function takeBack(over: readonly QueueLease[]): void {
+    const followers = giveBack(over, true);
+    for (const lease of over) lease.member.onLost(lease);
+    for (const lease of followers) lease.member.onLost(lease);
   }
 
   function watchExpiry(): void {
@@ -116,14 +114,7 @@ export function createQueue(
       if (lease.expiresAt > now) break;
       over.push(lease);
     }
-    giveBack(over, true);
-    for (const lease of over) lease.member.onLost(lease);
-  }
-
-  function revoke(): void {
-    const over = [...leases];
-    giveBack(over, true);
-    for (const lease of over) lease.member.onLost(lease);
+    takeBack(over);
   }
 
   function stopWatching(): void {
@@ -132,11 +123,11 @@ export function createQueue(
   }
 
   function take(member: Member): Lease | undefined {
-    const anywhere = settings.shuffle || faults.happens("reorder");
-    const entry = anywhere && ready.size > 1 ? ready.takeSwapped(faults.pick(ready.size)) : ready.takeFront();
+    const entry = backlog.take(member, settings.shuffle || faults.happens("reorder"));
     if (entry === undefined) return undefined;
     entry.deliveries++;
     const lease = new QueueLease(entry, member, clock.now() + settings.leaseMs, settle);
+    entry.lease = lease;
     leases.add(lease);
     watchExpiry();
     return lease;
@@ -144,12 +135,13 @@ export function createQueue(
 
   function settle(lease: QueueLease, settlement: Settlement): void {
     if (settlement === "release") {
-      giveBack([lease], false);
+      for (const follower of giveBack([lease], false)) follower.member.onLost(follower);
       return;
     }
     lease.held = false;
     leases.delete(lease);
     bytes -= lease.record.bytes.byteLength;
+    if (backlog.settled(lease.entry)) wake();
   }
 
   function renew(member: Member, held: Iterable<Lease>): void {
@@ -196,7 +188,7 @@ export function createQueue(
   }
 
   function refusal(record: StoredRecord): Refusal | undefined {
-    if (ready.size + leases.size >= settings.maxMessages)
+    if (backlog.size + leases.size >= settings.maxMessages)
       return {
         reason: "full",
         detail: `The queue "${name}" holds ${settings.maxMessages} messages, its limit (maxMessages).`,
@@ -214,7 +206,7 @@ export function createQueue(
     if (refused !== undefined) return refused;
     const copies = faults.happens("duplicate") ? 2 : 1;
     for (let copy = 0; copy < copies; copy++) {
-      ready.pushBack({ record, deliveries: 0, losses: 0 });
+      backlog.add(new Entry(record, appended++));
       bytes += record.bytes.byteLength;
     }
     wake();
@@ -223,13 +215,43 @@ export function createQueue(
 
   function depth(): Depth {
     let oldest = Infinity;
-    for (const entry of ready) oldest = Math.min(oldest, entry.record.time);
+    for (const entry of backlog) oldest = Math.min(oldest, entry.record.time);
     return {
-      ready: ready.size,
+      ready: backlog.size,
       inFlight: leases.size,
-      oldestAgeMs: ready.size === 0 ? undefined : Math.max(0, clock.now() - oldest),
+      oldestAgeMs: backlog.size === 0 ? undefined : Math.max(0, clock.now() - oldest),
     };
   }
+
+  function remove(entry: Entry): void {
+    backlog.remove(entry);
+    bytes -= entry.record.bytes.byteLength;
+  }
+
+  function oldest(limit: number): Entry[] {
+    return Array.from(backlog)
+      .sort((one, other) => one.place - other.place)
+      .slice(0, limit);
+  }
+
+  const walk = (limit: number): Walk =>
+    createWalk(
+      oldest(limit),
+      {
+        hide(entry) {
+          if (!entry.waiting || entry.visited) return undefined;
+          backlog.setVisited(entry, true);
+          return entry.record;
+        },
+        show(entry, toRemove) {
+          if (!entry.waiting) return;
+          backlog.setVisited(entry, false);
+          if (toRemove) remove(entry);
+          wake();
+        },
+      },
+      settings,
+    );
 
   return {
     name,
@@ -239,17 +261,14 @@ export function createQueue(
     refusal,
     append,
     join,
-    revoke,
+    revoke: () => takeBack([...leases]),
     depth,
-    browse: (limit) =>
-      Array.from(ready, (entry) => entry.record)
-        .sort((one, other) => one.sequence - other.sequence)
-        .slice(0, limit),
+    browse: (limit) => oldest(limit).map((entry) => entry.record),
+    walk,
     purge() {
-      const count = ready.size;
-      for (const entry of ready) bytes -= entry.record.bytes.byteLength;
-      ready.clear();
-      return count;
+      const before = backlog.size;
+      for (const entry of backlog) if (!entry.visited) remove(entry);
+      return before - backlog.size;
     },
     destroy() {
       stopWatching();
@@ -259,7 +278,7 @@ export function createQueue(
       places.clear();
       members.length = 0;
       leases.clear();
-      ready.clear();
+      for (const entry of backlog) remove(entry);
       for (const member of told) member.onEnded("deleted");
     },
   };

@@ -2,7 +2,7 @@
 import type { Depth, Settlement, Topology, TopologyChange } from "@posthorn/core/transport";
 import type { Catalog, Destination } from "./catalog.ts";
 import type { Faults } from "./faults.ts";
-import type { BrokerSource, Lease, Member, Membership, Packet, Refusal, StoredRecord } from "./source.ts";
+import type { BrokerSource, Lease, Member, Membership, Packet, Refusal, Visited, Walk } from "./source.ts";
 
 export interface Posting {
   readonly destination: Destination;
@@ -29,7 +29,9 @@ export interface Session {
   join(source: string, member: Member): Membership | undefined;
   settle(lease: Lease, settlement: Settlement): void;
   depth(source: string): Depth | undefined;
-  browse(source: string, limit: number): readonly StoredRecord[] | undefined;
+  /** `undefined` where there is no such source. */
+  walk(source: string, limit: number): Walk | undefined;
+  endVisit(visited: Visited, remove: boolean): void;
   purge(source: string): number | undefined;
   /** By the client: in good order, it is not told. */
   close(): void;
@@ -42,13 +44,15 @@ export interface SessionHost {
   readonly catalog: Catalog;
   readonly faults: Faults;
   readonly blocked: boolean;
-  record(packet: Packet): StoredRecord;
+  /** Takes the message, to be delivered when its time has come. */
+  accept(destination: Destination, packet: Packet): Refusal | undefined;
   onEnded(session: Session): void;
 }
 
 export function createSession(host: SessionHost, events: SessionEvents): Session {
   const { catalog, faults } = host;
   const memberships = new Set<Membership>();
+  const walks = new Set<Walk>();
   let open = true;
   let closeReason = "";
 
@@ -58,6 +62,8 @@ export function createSession(host: SessionHost, events: SessionEvents): Session
     host.onEnded(session);
     for (const membership of memberships) membership.leave();
     memberships.clear();
+    for (const walk of walks) walk.end();
+    walks.clear();
   }
 
   function cut(reason: string): void {
@@ -66,8 +72,7 @@ export function createSession(host: SessionHost, events: SessionEvents): Session
     events.onClosed(reason);
   }
 
-  const store = (posting: Posting): Refusal | undefined =>
-    catalog.store(posting.destination, host.record(posting.packet));
+  const store = (posting: Posting): Refusal | undefined => host.accept(posting.destination, posting.packet);
 
   function publish(batch: readonly Posting[]): Answer {
     if (faults.happens("cut")) {
@@ -108,6 +113,33 @@ export function createSession(host: SessionHost, events: SessionEvents): Session
     };
   }
 
+  function walk(name: string, limit: number): Walk | undefined {
+    const walk = open ? catalog.source(name)?.walk(limit) : undefined;
+    if (walk === undefined) return undefined;
+    walks.add(walk);
+    return {
+      get open() {
+        return walk.open;
+      },
+      next: () => walk.next(),
+      heartbeat: () => walk.heartbeat(),
+      end() {
+        walks.delete(walk);
+        walk.end();
+      },
+    };
+  }
+
+  function endVisit(visited: Visited, remove: boolean): void {
+    if (!open) return;
+    if (!faults.happens("cut")) {
+      visited.end(remove);
+      return;
+    }
+    if (faults.pick(2) === 1) visited.end(remove);
+    cut("a fault cut the connection while an answer to a visit was on its way");
+  }
+
   const source = (name: string): BrokerSource | undefined => catalog.source(name);
 
   const session: Session = {
@@ -125,7 +157,8 @@ export function createSession(host: SessionHost, events: SessionEvents): Session
     join,
     settle,
     depth: (name) => source(name)?.depth(),
-    browse: (name, limit) => source(name)?.browse(limit),
+    walk,
+    endVisit,
     purge: (name) => source(name)?.purge(),
     close() {
       if (open) end("the client closed it");

@@ -1,33 +1,8 @@
-import type { Settlement } from "@posthorn/core/transport";
+import { LogLease } from "./log-lease.ts";
+import type { Settle } from "./log-lease.ts";
 import type { Cursor, Partition } from "./partition.ts";
 import type { Place } from "./place.ts";
-import type { Lease, StoredRecord } from "./source.ts";
-
-type Settle = (lease: LogLease, settlement: Settlement, forget: boolean) => void;
-
-/** A record of a partition in the hands of the partition's owner. */
-export class LogLease implements Lease {
-  readonly record: StoredRecord;
-  readonly offset: number;
-  readonly slot: Slot;
-  readonly place: Place;
-  /** A log counts nothing. */
-  readonly deliveryCount = undefined;
-  held = true;
-  readonly #settle: Settle;
-
-  constructor(record: StoredRecord, offset: number, slot: Slot, place: Place, settle: Settle) {
-    this.record = record;
-    this.offset = offset;
-    this.slot = slot;
-    this.place = place;
-    this.#settle = settle;
-  }
-
-  settle(settlement: Settlement, forget: boolean): void {
-    if (this.held) this.#settle(this, settlement, forget);
-  }
-}
+import type { StoredRecord } from "./source.ts";
 
 /**
  * One partition as one group sees it.
@@ -49,6 +24,8 @@ export class Slot implements Cursor {
   /** Released, to be taken again, ascending. */
   readonly #released: number[] = [];
   readonly #leases = new Map<number, LogLease>();
+  /** Waiting, and being looked at by an administrator. Nothing overtakes them. */
+  readonly #visited = new Set<number>();
 
   constructor(partition: Partition, settle: Settle) {
     this.#partition = partition;
@@ -72,25 +49,34 @@ export class Slot implements Cursor {
   }
 
   take(place: Place): LogLease | undefined {
-    const offset = this.#released.shift() ?? this.#nextOffset();
-    const record = offset === undefined ? undefined : this.#partition.at(offset);
-    if (offset === undefined || record === undefined) return undefined;
+    const again = this.#released[0];
+    const offset = again ?? this.#nextOffset();
+    const record = this.#partition.at(offset);
+    if (record === undefined || this.#visited.has(offset)) return undefined;
+    if (again === undefined) this.#position = offset + 1;
+    else this.#released.shift();
     const lease = new LogLease(record, offset, this, place, this.#settleLease);
     this.#leases.set(offset, lease);
     return lease;
   }
 
   /** @param forget keeps it from being committed until the next one is */
-  settle(lease: LogLease, settlement: Settlement, forget: boolean): void {
-    lease.held = false;
-    this.#leases.delete(lease.offset);
-    if (settlement === "release") {
-      const after = this.#released.findIndex((offset) => offset > lease.offset);
-      this.#released.splice(after < 0 ? this.#released.length : after, 0, lease.offset);
-      return;
-    }
+  accept(lease: LogLease, forget: boolean): void {
+    this.#end(lease);
     this.#settled.add(lease.offset);
     if (!forget) this.#commit();
+  }
+
+  release(lease: LogLease): void {
+    this.#end(lease);
+    const after = this.#released.findIndex((offset) => offset > lease.offset);
+    this.#released.splice(after < 0 ? this.#released.length : after, 0, lease.offset);
+  }
+
+  /** What was taken of the same key after it. */
+  followers({ record, offset }: LogLease): readonly LogLease[] {
+    if (record.key === undefined) return [];
+    return [...this.#leases.values()].filter((other) => other.offset > offset && other.record.key === record.key);
   }
 
   /** @returns the leases that died with the old owner's turn */
@@ -106,42 +92,69 @@ export class Slot implements Cursor {
     return lost;
   }
 
-  /** The oldest records that wait. */
-  waiting(limit: number): readonly StoredRecord[] {
-    const found: StoredRecord[] = [];
+  /** The oldest records that wait, with their offsets. */
+  waiting(limit: number): readonly (readonly [offset: number, record: StoredRecord])[] {
+    const found: (readonly [number, StoredRecord])[] = [];
     for (let offset = this.committed; offset < this.#partition.end && found.length < limit; offset++) {
-      if (this.#settled.has(offset) || this.#leases.has(offset)) continue;
-      const record = this.#partition.at(offset);
-      if (record !== undefined) found.push(record);
+      const record = this.#waits(offset) ? this.#partition.at(offset) : undefined;
+      if (record !== undefined) found.push([offset, record]);
     }
     return found;
   }
 
+  /** Keeps what waits from being taken; `undefined` when it waits no more. */
+  hide(offset: number): StoredRecord | undefined {
+    const record = this.#waits(offset) && !this.#visited.has(offset) ? this.#partition.at(offset) : undefined;
+    if (record !== undefined) this.#visited.add(offset);
+    return record;
+  }
+
+  /** Ends what `hide` began. */
+  show(offset: number, remove: boolean): void {
+    if (!this.#visited.delete(offset) || !remove) return;
+    this.#remove(offset);
+    this.#commit();
+  }
+
   /** @returns how many records that were */
   purge(): number {
-    const count = this.ready;
+    const before = this.ready;
     for (let offset = this.committed; offset < this.#partition.end; offset++) {
-      if (this.#settled.has(offset) || this.#leases.has(offset)) continue;
-      this.#settled.add(offset);
-      this.#purged.add(offset);
+      if (this.#waits(offset) && !this.#visited.has(offset)) this.#remove(offset);
     }
-    this.#released.length = 0;
+    const count = before - this.ready;
     this.#commit();
     return count;
   }
 
   close(): void {
     this.moveTo(undefined);
+    this.#visited.clear();
     this.#partition.detach(this);
   }
 
-  #nextOffset(): number | undefined {
+  /** Neither done nor in anybody's hands. */
+  #waits(offset: number): boolean {
+    return offset >= this.committed && !this.#settled.has(offset) && !this.#leases.has(offset);
+  }
+
+  #end(lease: LogLease): void {
+    lease.held = false;
+    this.#leases.delete(lease.offset);
+  }
+
+  #remove(offset: number): void {
+    this.#settled.add(offset);
+    this.#purged.add(offset);
+    const index = this.#released.indexOf(offset);
+    if (index >= 0) this.#released.splice(index, 1);
+  }
+
+  /** The first that this owner has not had, or the partition's end. */
+  #nextOffset(): number {
     this.#position = Math.max(this.#position, this.committed);
-    while (this.#position < this.#partition.end) {
-      const offset = this.#position++;
-      if (!this.#settled.has(offset)) return offset;
-    }
-    return undefined;
+    while (this.#settled.has(this.#position)) this.#position++;
+    return this.#position;
   }
 
   #commit(): void {

@@ -5,11 +5,16 @@ import type { ChannelInfo, Depth, Settlement } from "@posthorn/core/transport";
 export interface Packet {
   readonly type: string;
   readonly key: string | undefined;
+  /** Milliseconds since the Unix epoch: until then it waits on the broker. `undefined` where it may go at once. */
+  readonly notBefore: number | undefined;
   readonly bytes: Uint8Array;
 }
 
-/** A message as the broker keeps it. */
-export interface StoredRecord extends Packet {
+/** A message as the broker keeps it at a source. */
+export interface StoredRecord {
+  readonly type: string;
+  readonly key: string | undefined;
+  readonly bytes: Uint8Array;
   /** Unique and ascending on its broker. */
   readonly sequence: number;
   /** When it was stored, in milliseconds since the Unix epoch. */
@@ -46,9 +51,11 @@ export interface BrokerSource {
   depth(): Depth;
   /** The oldest records that wait, left where they are. */
   browse(limit: number): readonly StoredRecord[];
+  /** Begins a walk through what waits now, at most `limit`, oldest first. */
+  walk(limit: number): Walk;
   /** Takes everything back from its members, who keep their places. */
   revoke(): void;
-  /** Removes what waits; returns how many records. */
+  /** Removes what waits and nobody visits; returns how many records. */
   purge(): number;
   /** Ends it and tells its members. */
   destroy(): void;
@@ -87,4 +94,23 @@ export interface Lease {
   readonly held: boolean;
   /** Does nothing when it is not held. `forget` loses what makes the settlement permanent. */
   settle(settlement: Settlement, forget: boolean): void;
+}
+
+/** A way through what waits at a source. What is visited is delivered to nobody, and nothing of its key overtakes it. */
+export interface Walk {
+  /** False once it has ended in any way. */
+  readonly open: boolean;
+  /** The next record that waits still, and that nobody else visits. */
+  next(): Visited | undefined;
+  /** Tells that the walker lives. */
+  heartbeat(): void;
+  /** Ends it: what is still visited is kept. */
+  end(): void;
+}
+
+/** A record that is being looked at. */
+export interface Visited {
+  readonly record: StoredRecord;
+  /** Ends the visit: the record stays in its place, or is gone for good. Does nothing when it has ended, or the walk has. */
+  end(remove: boolean): void;
 }

@@ -1,18 +1,14 @@
-/** A list that grows and shrinks at both ends in constant time: a ring buffer. */
-export interface Deque<Item> extends Iterable<Item> {
+/** A list that grows at its end and shrinks at its front in constant time, and whose items are found by index: a ring buffer. */
+export interface Ring<Item> {
   readonly size: number;
   at(index: number): Item | undefined;
   pushBack(item: Item): void;
-  pushFront(item: Item): void;
   takeFront(): Item | undefined;
-  /** Takes the item at `index`; the first one moves to its place. */
-  takeSwapped(index: number): Item | undefined;
-  clear(): void;
 }
 
 const smallest = 16;
 
-export function createDeque<Item>(): Deque<Item> {
+export function createRing<Item>(): Ring<Item> {
   let ring = emptyRing<Item>(smallest);
   let head = 0;
   let size = 0;
@@ -44,28 +40,7 @@ export function createDeque<Item>(): Deque<Item> {
       ring[slot(size)] = item;
       size++;
     },
-    pushFront(item) {
-      if (size === ring.length) resize(size * 2);
-      head = slot(ring.length - 1);
-      ring[head] = item;
-      size++;
-    },
     takeFront,
-    takeSwapped(index) {
-      if (index <= 0 || index >= size) return takeFront();
-      const item = ring[slot(index)];
-      ring[slot(index)] = ring[head];
-      takeFront();
-      return item;
-    },
-    clear() {
-      ring = emptyRing(smallest);
-      head = 0;
-      size = 0;
-    },
-    *[Symbol.iterator]() {
-      for (let index = 0; index < size; index++) yield ring[slot(index)] as Item;
-    },
   };
 }
 
