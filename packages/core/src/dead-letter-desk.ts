@@ -119,33 +119,39 @@ export function createDeadLetterDesk(address: DeadLetterAddress, environment: De
       environment.assertOpen();
       const { limit, maxRedrives, intervalMs } = checkedRedrive(options);
       const matches = matcherOf(options);
-      using deadline = createDeadline(clock, undefined, "redrive", [environment.closing, options.signal]);
+      const ended = new AbortController();
+      using deadline = createDeadline(clock, undefined, "redrive", [environment.closing, options.signal, ended.signal]);
       const { signal } = deadline;
       const report = { redriven: 0, unmatched: 0, guarded: 0 };
       const pace = createPace(clock, intervalMs, signal);
       let chosen = 0;
-      await walk(
-        async (dead): Promise<Verdict> => {
-          if (chosen === limit) return "stop";
-          if (!matches(dead)) {
-            report.unmatched++;
-            return "keep";
-          }
-          if (dead.redriveCount >= maxRedrives) {
-            report.guarded++;
-            return "keep";
-          }
-          chosen++;
-          if (options.dryRun !== true) {
-            await pace();
-            await redriveOne(dead, signal);
-          }
-          report.redriven++;
-          return options.dryRun === true ? "keep" : "remove";
-        },
-        signal,
-        channel.ordered ? 1 : mostUnderWay,
-      );
+      try {
+        await walk(
+          async (dead): Promise<Verdict> => {
+            if (chosen === limit) return "stop";
+            if (!matches(dead)) {
+              report.unmatched++;
+              return "keep";
+            }
+            if (dead.redriveCount >= maxRedrives) {
+              report.guarded++;
+              return "keep";
+            }
+            chosen++;
+            if (options.dryRun !== true) {
+              await pace();
+              await redriveOne(dead, signal);
+            }
+            report.redriven++;
+            return options.dryRun === true ? "keep" : "remove";
+          },
+          signal,
+          channel.ordered ? 1 : mostUnderWay,
+        );
+      } finally {
+        // A walk that was cut off leaves nothing behind that would still be sent.
+        ended.abort();
+      }
       return report satisfies RedriveReport;
     },
 
