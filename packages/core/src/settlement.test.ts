@@ -101,24 +101,22 @@ test("whatever happens when: every delivery is settled once, accepted only when 
       const settled: Settlement[][] = given.deliveries.map(() => []);
       const lost = given.deliveries.map(() => new AbortController());
       given.deliveries.forEach(({ atMs, lostAtMs, key }, index) => {
-        clock.setTimeout(() => {
+        const deliver = async (): Promise<void> => {
           const { signal } = lost[index] ?? new AbortController();
-          void transport.deliver(aMessage({ id: String(index), key }), { lost: signal }).then((settlement) => {
-            settled[index]?.push(settlement);
-            const id = String(index);
-            if (settlement === "accept" && !done.has(id) && !landed.has(id)) lostBetween.push(id);
-          });
-        }, atMs);
+          const id = String(index);
+          const settlement = await transport.deliver(aMessage({ id, key }), { lost: signal });
+          settled[index]?.push(settlement);
+          if (settlement === "accept" && !done.has(id) && !landed.has(id)) lostBetween.push(id);
+        };
+        clock.setTimeout(() => void deliver(), atMs);
         if (lostAtMs !== undefined) clock.setTimeout(() => lost[index]?.abort(), atMs + lostAtMs);
       });
       let openAtClose: number | undefined;
-      clock.setTimeout(
-        () =>
-          void bus.close({ timeoutMs: given.closeWithinMs }).then(() => {
-            openAtClose = given.deliveries.filter((_, index) => settled[index]?.length === 0).length;
-          }),
-        given.closeAtMs,
-      );
+      const close = async (): Promise<void> => {
+        await bus.close({ timeoutMs: given.closeWithinMs });
+        openAtClose = settled.filter(({ length }) => length === 0).length;
+      };
+      clock.setTimeout(() => void close(), given.closeAtMs);
       await clock.advance(60_000);
 
       expect(mostRunning, "handlers that run at a time").toBeLessThanOrEqual(given.concurrency);
