@@ -12,7 +12,7 @@ import type {
 import { rabbitmq } from "@posthorn/rabbitmq";
 import type { Broker, RabbitmqControl } from "../brokers/broker.ts";
 import { spawnHangingConsumer } from "./hanging-consumer-process.ts";
-import { nativeRabbitmq } from "./rabbitmq-native.ts";
+import { nativeRabbitmq, queueNames } from "./rabbitmq-native.ts";
 import { openTcpLink } from "./tcp-link.ts";
 import { uniqueNames } from "./unique-names.ts";
 
@@ -24,6 +24,7 @@ const bounds: Bounds = {
   // RabbitMQ and amqplib both give a silent connection up after two to three heartbeats.
   detectMs: 8_000 * heartbeatSeconds,
   leaseMs: 3_000 * heartbeatSeconds,
+  delayToleranceMs: 2_000,
   backlog: 5_000,
 };
 
@@ -101,9 +102,9 @@ const until = (condition: string): string =>
   `F = fun F() -> case ${condition} of true -> ok; false -> timer:sleep(50), F() end end, F()`;
 
 /** Settles a delivery that never was on the channel of each consumer: the broker closes it with 406, as after a client's mistake. */
-function failConsumersOf({ channel, group }: Place): string {
-  const queue = channel.kind === "queue" ? channel.name : `${channel.name}.${group}`;
-  return `{ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, <<"${queue}">>)), [rabbit_channel:do(element(1, C), {'basic.ack', 999999999, false}) || C <- rabbit_amqqueue:consumers(Q)]`;
+function failConsumersOf(place: Place): string {
+  const queues = queueNames(place).map((queue) => `<<"${queue}">>`);
+  return `[begin {ok, Q} = rabbit_amqqueue:lookup(rabbit_misc:r(<<"/">>, queue, Name)), [rabbit_channel:do(element(1, C), {'basic.ack', 999999999, false}) || C <- rabbit_amqqueue:consumers(Q)] end || Name <- [${queues.join(", ")}]]`;
 }
 
 async function rabbitmqLink(url: string): Promise<Link> {

@@ -9,11 +9,21 @@ export interface ContractCase {
   readonly title: string;
   /** `core` cases disturb nobody and run side by side. `fault` cases break something and run alone. */
   readonly tier: "core" | "fault";
-  /** The capability it takes. Where a transport lacks it `inverse` runs in place of `run`. */
-  readonly needs?: SwitchableCapability;
-  readonly inverse?: { readonly title: string; run(world: World): Promise<void> };
+  /** The capabilities it takes. Where a transport lacks one, `inverse` runs in place of `run`. */
+  readonly needs?: readonly SwitchableCapability[];
+  /**
+   * What is shown instead. Of the cases that need a capability at least one has it, the others are no cases for a transport without
+   * that capability; a test holds that.
+   */
+  readonly inverse?: Part;
   /** How long it may take at most, as a multiple of the ordinary. Default 1. */
   readonly slowness?: number;
+  run(world: World): Promise<void>;
+}
+
+/** What is run of a case. */
+export interface Part {
+  readonly title: string;
   run(world: World): Promise<void>;
 }
 
@@ -22,14 +32,8 @@ export type SwitchableCapability = {
   [Name in keyof Capabilities]: Capabilities[Name] extends boolean ? Name : never;
 }[keyof Capabilities];
 
-/** What of the case is to be run on a transport with these capabilities. */
-export function partFor(
-  contractCase: ContractCase,
-  capabilities: Capabilities,
-): { readonly title: string; run(world: World): Promise<void> } {
-  const { needs, inverse } = contractCase;
-  if (needs === undefined || capabilities[needs]) return contractCase;
-  if (inverse === undefined)
-    throw new Error(`Case ${contractCase.id} needs ${needs} and says nothing about transports without it.`);
-  return inverse;
+/** What of the case is to be run on a transport with these capabilities; `undefined` where another case says what it lacks. */
+export function partFor(contractCase: ContractCase, capabilities: Capabilities): Part | undefined {
+  const { needs = [], inverse } = contractCase;
+  return needs.every((capability) => capabilities[capability]) ? contractCase : inverse;
 }

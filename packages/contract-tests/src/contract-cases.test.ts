@@ -1,4 +1,5 @@
 import { expect, test } from "vitest";
+import type { SwitchableCapability } from "./case.ts";
 import { partFor } from "./case.ts";
 import { contractCases } from "./cases/index.ts";
 import { mutants } from "./mutants/index.ts";
@@ -17,14 +18,29 @@ test("every case has an id and a sentence of its own", () => {
   expect(new Set(contractCases.map(({ title }) => title)).size).toBe(contractCases.length);
 });
 
-test("a transport without any switchable capability runs every case or its inverse", () => {
-  for (const each of contractCases) expect(partFor(each, capabilities).title).toBeTruthy();
+test("for each capability that cases need one of them says what a transport without it does", () => {
+  const needed = new Set<SwitchableCapability>(contractCases.flatMap(({ needs = [] }) => needs));
+  for (const capability of needed) {
+    const inverses = contractCases.filter(({ needs, inverse }) => needs?.[0] === capability && inverse !== undefined);
+    expect(
+      inverses.map(({ id }) => id),
+      capability,
+    ).toHaveLength(1);
+  }
 });
 
-test("a case whose capability is there runs itself, and its inverse where it is not", () => {
+test("an inverse belongs to a case that needs one capability", () => {
+  const wrong = contractCases.filter(({ needs, inverse }) => inverse !== undefined && needs?.length !== 1);
+  expect(wrong).toEqual([]);
+});
+
+test("a case whose capability is there runs itself, its inverse where it is not, and is none where it has no inverse", () => {
   const delayed = contractCases.find(({ id }) => id === "G1");
-  expect(delayed && partFor(delayed, { ...capabilities, delayedDelivery: true }).title).toBe(delayed?.title);
-  expect(delayed && partFor(delayed, capabilities).title).toBe(delayed?.inverse?.title);
+  expect(delayed && partFor(delayed, { ...capabilities, delayedDelivery: true })?.title).toBe(delayed?.title);
+  expect(delayed && partFor(delayed, capabilities)?.title).toBe(delayed?.inverse?.title);
+  const another = contractCases.find(({ id }) => id === "G2");
+  expect(another && partFor(another, { ...capabilities, delayedDelivery: true })?.title).toBe(another?.title);
+  expect(another && partFor(another, capabilities)).toBe(undefined);
 });
 
 test("mutants name cases that exist, and each has a name of its own", () => {

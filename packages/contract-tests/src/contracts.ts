@@ -29,3 +29,21 @@ export function ascending(list: readonly number[]): number[] {
 export function handledNumbers(calls: readonly { readonly data: Numbered }[]): number[] {
   return ascending(calls.map((call) => call.data.n));
 }
+
+/** A payload with its place among those of its key. */
+export interface Keyed {
+  readonly key: string;
+  /** 0, 1, … for each key. */
+  readonly seq: number;
+}
+
+const keyOf = ({ key }: Keyed): string => key;
+
+/** Commands that are handled in order, key by key. */
+export function keyedWorkOf(channel: Queue<true>): QueueContract<Keyed, Keyed> {
+  return channel.command("work", { schema: anything<Keyed>(), key: keyOf });
+}
+
+export function keyedHappenedOn(channel: Topic<true>): TopicContract<Keyed, Keyed> {
+  return channel.event("happened", { schema: anything<Keyed>(), key: keyOf });
+}

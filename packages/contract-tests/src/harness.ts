@@ -36,6 +36,11 @@ export interface Bounds {
   readonly detectMs: number;
   /** How long a delivery may be held before the broker would give it to somebody else, were its lease not kept alive. */
   readonly leaseMs: number;
+  /**
+   * How much later than due a delayed message may be handled while nothing is broken. A delay that takes several steps on the
+   * broker, and one of several hundred that are due together, have this time, too.
+   */
+  readonly delayToleranceMs: number;
   /** How many messages the case of a long backlog sends. */
   readonly backlog: number;
 }

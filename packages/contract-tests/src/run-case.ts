@@ -24,6 +24,8 @@ export function deadlineOf(contractCase: ContractCase, harness: ContractHarness)
  */
 export async function runCase(contractCase: ContractCase, harness: ContractHarness): Promise<void> {
   const part = partFor(contractCase, harness.capabilities);
+  if (part === undefined)
+    throw new Error(`Case ${contractCase.id} is none for ${harness.name}: it lacks a capability.`);
   const background = watchBackground();
   const { world, end } = openWorld(harness, contractCase.id);
   let troubles: readonly string[] = [];

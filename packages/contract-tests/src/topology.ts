@@ -1,13 +1,13 @@
-import type { ChannelInfo, Queue, Topic, Topology } from "@posthorn/core";
+import type { ChannelInfo, Topology } from "@posthorn/core";
 
 /** A queue with its one group. */
-export function queueTopology(...queues: readonly Queue[]): Topology {
+export function queueTopology(...queues: readonly ChannelInfo[]): Topology {
   const channels = queues.map(plain);
   return { channels, groups: channels.map((channel) => ({ channel, name: channel.name, types: [] })) };
 }
 
 /** A topic with groups that take one type. */
-export function topicTopology(channel: Topic, type: string, ...groups: readonly string[]): Topology {
+export function topicTopology(channel: ChannelInfo, type: string, ...groups: readonly string[]): Topology {
   const info = plain(channel);
   return { channels: [info], groups: groups.map((name) => ({ channel: info, name, types: [type] })) };
 }

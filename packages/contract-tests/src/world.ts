@@ -21,6 +21,8 @@ export interface World {
   name(suffix?: string): string;
   queue(suffix?: string): Queue<false>;
   topic(suffix?: string): Topic<false>;
+  orderedQueue(suffix?: string): Queue<true>;
+  orderedTopic(suffix?: string): Topic<true>;
 
   /** A bus on a transport of its own, with quick retries. Its events are kept. */
   bus(service: string, options?: Partial<BusOptions>): Bus;
@@ -136,6 +138,8 @@ export function openWorld(harness: ContractHarness, caseId: string): OpenWorld {
     name,
     queue: (suffix) => queue(name(suffix)),
     topic: (suffix) => topic(name(suffix)),
+    orderedQueue: (suffix) => queue(name(suffix), { ordered: true }),
+    orderedTopic: (suffix) => topic(name(suffix), { ordered: true }),
     bus,
     events: eventsTold,
     async event(bus, name, count = 1, withinMs) {

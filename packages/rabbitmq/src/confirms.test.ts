@@ -6,11 +6,10 @@ import { createConfirms } from "./confirms.ts";
 
 const refused: Receipt = failed(new PosthornError("REJECTED", "no"));
 
-function batchOf(ids: readonly string[], routingKey = "q"): Batch & { done: number } {
+function batchOf(ids: readonly string[]): Batch & { done: number } {
   const messages = ids.map((id) => ({ id }) as Message);
   return {
     messages,
-    routingKey,
     receipts: ids.map(() => undefined),
     tried: 0,
     unconfirmed: 0,
@@ -23,7 +22,7 @@ function batchOf(ids: readonly string[], routingKey = "q"): Batch & { done: numb
 
 function published(...batches: Batch[]) {
   const confirms = createConfirms();
-  for (const batch of batches) batch.messages.forEach((_, index) => confirms.published(batch, index));
+  for (const batch of batches) batch.messages.forEach((_, index) => confirms.published(batch, index, "q"));
   return confirms;
 }
 
@@ -44,16 +43,18 @@ test("tags go on counting when the window has been emptied", () => {
   const confirms = createConfirms();
   for (let tag = 1; tag <= 10_000; tag++) {
     const batch = batchOf([String(tag)]);
-    confirms.published(batch, 0);
+    confirms.published(batch, 0, "q");
     confirms.settle(tag, false, accepted);
     expect(batch.receipts).toEqual([accepted]);
   }
 });
 
 test("what the broker gave back stays refused when it is confirmed afterwards", () => {
-  const here = batchOf(["same", "same"], "here");
-  const gone = batchOf(["same", "other"], "gone");
-  const confirms = published(here, gone);
+  const here = batchOf(["same", "same"]);
+  const gone = batchOf(["same", "other"]);
+  const confirms = createConfirms();
+  here.messages.forEach((_, index) => confirms.published(here, index, "here"));
+  gone.messages.forEach((_, index) => confirms.published(gone, index, "gone"));
   confirms.returned("same", "gone", refused);
   confirms.settle(4, true, accepted);
   expect(here.receipts).toEqual([accepted, accepted]);

@@ -3,8 +3,6 @@ import type { Message, Receipt } from "@posthorn/core/transport";
 /** The messages of one dispatch, and what is known of each. */
 export interface Batch {
   readonly messages: readonly Message[];
-  /** Of all of them, as sent; `undefined` when each has its own. */
-  readonly routingKey: string | undefined;
   readonly receipts: (Receipt | undefined)[];
   /** How many have been given to the channel, or refused before. */
   tried: number;
@@ -22,7 +20,7 @@ export interface Confirms {
   readonly size: number;
   /** Whether the broker has confirmed anything on this channel. */
   readonly confirmedAny: boolean;
-  published(batch: Batch, index: number): void;
+  published(batch: Batch, index: number, routingKey: string): void;
   settle(tag: number, multiple: boolean, receipt: Receipt): void;
   /** Gives a receipt to the oldest message of this id and routing key, which the broker confirms afterwards all the same. */
   returned(id: string, routingKey: string, receipt: Receipt): void;
@@ -36,6 +34,7 @@ const compactAt = 4_096;
 export function createConfirms(): Confirms {
   let batches: (Batch | undefined)[] = [];
   let indexes: number[] = [];
+  let routingKeys: string[] = [];
   /** The tag of the first element, and the position of the first that is not confirmed. */
   let firstTag = 1;
   let head = 0;
@@ -57,6 +56,7 @@ export function createConfirms(): Confirms {
     if (head < compactAt && head < batches.length) return;
     batches.splice(0, head);
     indexes.splice(0, head);
+    routingKeys.splice(0, head);
     firstTag += head;
     head = 0;
   };
@@ -68,9 +68,10 @@ export function createConfirms(): Confirms {
     get confirmedAny() {
       return confirmedAny;
     },
-    published(batch, index) {
+    published(batch, index, routingKey) {
       batches.push(batch);
       indexes.push(index);
+      routingKeys.push(routingKey);
       batch.unconfirmed++;
       size++;
     },
@@ -85,7 +86,7 @@ export function createConfirms(): Confirms {
       for (let position = head; position < batches.length; position++) {
         const batch = batches[position];
         const index = indexes[position];
-        if (batch === undefined || index === undefined || batch.routingKey !== routingKey) continue;
+        if (batch === undefined || index === undefined || routingKeys[position] !== routingKey) continue;
         if (batch.receipts[index] !== undefined || batch.messages[index]?.id !== id) continue;
         batch.receipts[index] = receipt;
         return;
@@ -98,6 +99,7 @@ export function createConfirms(): Confirms {
       }
       batches = [];
       indexes = [];
+      routingKeys = [];
     },
   };
 }

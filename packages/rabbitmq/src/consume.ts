@@ -1,41 +1,23 @@
 /** Receiving from one queue until stopped, across every loss of its channel. */
-import type {
-  Abortable,
-  Backoff,
-  Consumption,
-  Delivery,
-  Receive,
-  Settlement,
-  TransportEnvironment,
-} from "@posthorn/core/transport";
-import { backoffDelay, isPosthornError, sleep } from "@posthorn/core/transport";
+import type { Abortable, Consumption, Delivery, Receive, Settlement } from "@posthorn/core/transport";
+import { sleep } from "@posthorn/core/transport";
 import type { ConsumeMessage } from "amqplib";
 import { abortable } from "./abort.ts";
 import type { Link } from "./connection.ts";
 import { closedError } from "./connection.ts";
 import { decodeMessage } from "./decode.ts";
-import { operationError, replyCode, replyCodes } from "./errors.ts";
 import type { Grant, Session } from "./session.ts";
-import { openSession } from "./session.ts";
+import type { UpkeepOptions } from "./upkeep.ts";
+import { createUpkeep, openSessionOn } from "./upkeep.ts";
 
-/** Between tries to consume again while the connection is up. */
-const restoreBackoff: Backoff = { initialMs: 100, maxMs: 1_000 };
 /** So long `stop` waits for the broker to say that nothing more comes; what comes later is given back all the same. */
-const stopPatienceMs = 5_000;
+export const stopPatienceMs = 5_000;
 
-export interface IntakeOptions {
+export interface IntakeOptions extends Omit<UpkeepOptions, "ending" | "isUp" | "open"> {
   readonly link: Link;
-  readonly environment: TransportEnvironment;
-  readonly queue: string;
   readonly receive: Receive;
   readonly maxInFlight: number;
   readonly paused: boolean;
-  /** Makes the queue exist again, where it is ours to make. */
-  readonly restoreQueue: (signal: AbortSignal) => Promise<boolean>;
-  readonly onLost: (error: unknown) => void;
-  readonly onRestored: () => void;
-  /** What keeps it from being restored. */
-  readonly onFailed: (error: unknown) => void;
   /** It was stopped and the last delivery is settled. */
   readonly onEnded: () => void;
 }
@@ -56,15 +38,8 @@ export function createIntake(options: IntakeOptions): Intake {
   const ending = new AbortController();
   let maxInFlight = options.maxInFlight;
   let paused = options.paused;
-  /** The channel was lost, and nothing has been received on a new one. */
-  let lost = false;
-  let reopening = false;
-  /** The queue may be gone. */
-  let missing = false;
   /** Calls of `receive` that have not come back, those of lost channels included. */
   let pending = 0;
-  /** Losses of the channel since the last settlement on one. */
-  let losses = 0;
   let session: Session | undefined;
 
   const stopped = (): boolean => ending.signal.aborted;
@@ -72,17 +47,13 @@ export function createIntake(options: IntakeOptions): Intake {
   const allowed = (): number => (paused || stopped() ? 0 : maxInFlight);
 
   const open = async (signal: AbortSignal): Promise<void> => {
-    const connection = await link.ready(signal);
-    const opening = openSession({ connection, queue, onDelivery, onClosed });
-    const opened = await abortable(opening, signal).catch((error: unknown) => {
-      opening.then((late) => late.close(signal)).catch(() => undefined);
-      throw error;
-    });
-    if (opened.closed) throw opened.lost.reason;
+    const opened = await openSessionOn(link, { queue, onDelivery, onClosed }, signal);
     session = opened;
     await abortable(balance(), signal);
     if (opened.closed) throw opened.lost.reason;
   };
+
+  const upkeep = createUpkeep({ ...options, ending: ending.signal, isUp: () => session !== undefined, open });
 
   /** Makes the grants agree with what is allowed; resolves when they do. One at a time. */
   let balancing: Promise<void> | undefined;
@@ -120,23 +91,13 @@ export function createIntake(options: IntakeOptions): Intake {
       return;
     }
     // The first delivery can come before the answer to our asking for it.
-    restored();
+    upkeep.up();
     pending++;
     from.began(grant);
-    const { message, deliveryCount, defect } = decodeMessage(delivered);
-    received({ message, deliveryCount, defect, lost: from.lost }).then(
+    received(options.receive, delivered, from.lost).then(
       (settlement) => onSettled(from, grant, deliveryTag, settlement),
       () => onSettled(from, grant, deliveryTag, "release"),
     );
-  };
-
-  /** The contract forbids `receive` to throw; here it would close the channel. */
-  const received = (delivery: Delivery): Promise<Settlement> => {
-    try {
-      return options.receive(delivery);
-    } catch {
-      return Promise.resolve("release");
-    }
   };
 
   const onSettled = (from: Session, grant: Grant, deliveryTag: number, settlement: Settlement): void => {
@@ -144,7 +105,7 @@ export function createIntake(options: IntakeOptions): Intake {
     from.finished(grant);
     if (settlement === "accept") from.settlements.accept(deliveryTag);
     else from.settlements.release(deliveryTag);
-    if (from === session) losses = 0;
+    if (from === session) upkeep.worked();
     if (stopped()) endWhenSettled();
     else if (session !== undefined && session.granted < allowed()) void balance();
   };
@@ -152,40 +113,8 @@ export function createIntake(options: IntakeOptions): Intake {
   const onClosed = (closed: Session): void => {
     if (session !== closed) return;
     session = undefined;
-    missing = closed.cancelled;
-    if (stopped()) {
-      endWhenSettled();
-      return;
-    }
-    if (!lost) {
-      lost = true;
-      options.onLost(closed.lost.reason);
-    }
-    if (!reopening) void restore();
-  };
-
-  const restore = async (): Promise<void> => {
-    reopening = true;
-    while (session === undefined && !stopped()) {
-      try {
-        // Never at once: the broker tells of a deletion before it has finished it, and fails on who comes too early.
-        await sleep(clock, backoffDelay(restoreBackoff, ++losses, environment.random()), ending.signal);
-        if (missing) missing = !(await options.restoreQueue(ending.signal));
-        await open(ending.signal);
-        restored();
-      } catch (error) {
-        missing ||= isMissing(error);
-        // What a lost connection explains needs no word.
-        if (!stopped() && isRefusal(error)) options.onFailed(error);
-      }
-    }
-    reopening = false;
-  };
-
-  const restored = (): void => {
-    if (!lost) return;
-    lost = false;
-    options.onRestored();
+    if (stopped()) endWhenSettled();
+    else upkeep.down(closed);
   };
 
   const endWhenSettled = (): void => {
@@ -202,24 +131,9 @@ export function createIntake(options: IntakeOptions): Intake {
 
   return {
     get restoring() {
-      return lost && !stopped();
+      return upkeep.lost && !stopped();
     },
-    async start({ signal }) {
-      reopening = true;
-      for (let failure = 1; session === undefined; failure++) {
-        try {
-          await open(signal);
-        } catch (error) {
-          if (isPosthornError(error) && (error.code === "ABORTED" || error.code === "CLOSED")) throw error;
-          const reason = isPosthornError(error) ? error.cause : error;
-          const made = isMissing(error) && (await options.restoreQueue(signal));
-          if (!made && replyCode(reason) !== undefined) throw operationError(reason, `queue ${JSON.stringify(queue)}`);
-          await abortable(sleep(clock, backoffDelay(restoreBackoff, failure, environment.random()), signal), signal);
-        }
-      }
-      reopening = false;
-      restored();
-    },
+    start: ({ signal }) => upkeep.start(signal),
     close: ({ signal }) => close(signal),
     consumption: {
       pause() {
@@ -245,13 +159,13 @@ export function createIntake(options: IntakeOptions): Intake {
   };
 }
 
-function isMissing(error: unknown): boolean {
-  return replyCode(isPosthornError(error) ? error.cause : error) === replyCodes.notFound;
-}
-
-/** Whether the broker said no to something that should work. */
-function isRefusal(error: unknown): boolean {
-  const reason = isPosthornError(error) ? error.cause : error;
-  const code = replyCode(reason);
-  return code !== undefined && code !== replyCodes.notFound;
+/** The contract forbids `receive` to throw; here it would close the channel. */
+export function received(receive: Receive, delivered: ConsumeMessage, lost: AbortSignal): Promise<Settlement> {
+  const { message, deliveryCount, defect } = decodeMessage(delivered);
+  const delivery: Delivery = { message, deliveryCount, defect, lost };
+  try {
+    return receive(delivery);
+  } catch {
+    return Promise.resolve("release");
+  }
 }

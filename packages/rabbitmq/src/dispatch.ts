@@ -3,15 +3,19 @@
  * missing exchange closes the channel, and must take no other message with it. Whatever goes to a queue shares the
  * channel of the default exchange, which always exists.
  */
-import type { Abortable, Message, Outbound, Receipt } from "@posthorn/core/transport";
+import type { Abortable, Clock, Message, Outbound, Receipt } from "@posthorn/core/transport";
 import { accepted } from "@posthorn/core/transport";
 import type { ConfirmChannel, Options } from "amqplib";
 import type { Notice } from "./abort.ts";
 import { abortable, abortedError, createNotice } from "./abort.ts";
+import { sendApart } from "./apart.ts";
 import type { Batch, Confirms } from "./confirms.ts";
 import { createConfirms } from "./confirms.ts";
 import type { Connection, Link } from "./connection.ts";
 import { quiet } from "./connection.ts";
+import type { Send } from "./delayed.ts";
+import { createDelayed } from "./delayed.ts";
+import { createLookup } from "./lookup.ts";
 import type { Settings } from "./options.ts";
 import type { Route } from "./names.ts";
 import { routeOf } from "./names.ts";
@@ -26,6 +30,9 @@ export interface DispatchOptions {
   /** Resolves when messages can be published. */
   readonly ready: (signal: AbortSignal) => Promise<Connection>;
   readonly settings: Settings;
+  readonly clock: Clock;
+  /** Makes the delay ladder exist again, where it is ours to make. */
+  readonly restoreLadder: (signal: AbortSignal) => Promise<boolean>;
 }
 
 /** An open confirm channel. */
@@ -39,7 +46,7 @@ interface Lane {
 }
 
 export function createDispatch(options: DispatchOptions): Dispatch {
-  const { link, settings } = options;
+  const { link, settings, clock } = options;
   const lanes = new Map<string, Lane>();
   const openings = new Map<string, Promise<Lane>>();
 
@@ -75,7 +82,7 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     channel.on("nack", ({ deliveryTag, multiple }) => lane.confirms.settle(deliveryTag, multiple, receipts.rejected()));
     channel.on("return", ({ fields, properties }) => {
       const id: unknown = properties.messageId ?? properties.headers?.[wireHeaders.id];
-      lane.confirms.returned(String(id), fields.routingKey, receipts.noSuchQueue(fields.routingKey));
+      lane.confirms.returned(String(id), fields.routingKey, receipts.missing("queue", fields.routingKey));
     });
     channel.on("drain", () => {
       lane.full = false;
@@ -116,30 +123,26 @@ export function createDispatch(options: DispatchOptions): Dispatch {
   const publish = (lane: Lane, route: Route, batch: Batch, message: Message): void => {
     const { body } = message;
     const properties = encodeMessage(message, route.mandatory, settings.cloudEvents);
-    const refusal = refusalOf(message, properties);
+    const routingKey = route.routingKey(message);
+    const refusal = refusalOf(message, properties, route.addedHeaderBytes?.(routingKey) ?? 0);
     if (refusal !== undefined) {
       batch.receipts[batch.tried] = refusal;
       return;
     }
     const content = Buffer.isBuffer(body) ? body : Buffer.from(body.buffer, body.byteOffset, body.byteLength);
     try {
-      lane.full = !lane.channel.publish(
-        route.exchange,
-        route.routingKey ?? message.type,
-        content,
-        properties as Options.Publish,
-      );
-      lane.confirms.published(batch, batch.tried);
+      lane.full = !lane.channel.publish(route.exchange, routingKey, content, properties as Options.Publish);
+      lane.confirms.published(batch, batch.tried, routingKey);
     } catch (error) {
       // amqplib encodes before it writes: nothing of the message has left.
       batch.receipts[batch.tried] = receipts.notEncodable(message, error);
     }
   };
 
-  const refusalOf = (message: Message, properties: WireProperties): Receipt | undefined => {
+  const refusalOf = (message: Message, properties: WireProperties, addedHeaderBytes: number): Receipt | undefined => {
     // The broker would close the channel, and take the messages of others with it.
     if (message.body.byteLength > settings.maxMessageBytes) return receipts.tooLarge(message, settings.maxMessageBytes);
-    const problem = headerProblem(properties, settings.frameMaxBytes);
+    const problem = headerProblem(properties, settings.frameMaxBytes - addedHeaderBytes);
     return problem === undefined ? undefined : receipts.badHeaders(message, problem);
   };
 
@@ -153,26 +156,51 @@ export function createDispatch(options: DispatchOptions): Dispatch {
     await abortable(promise, signal);
   };
 
-  return async (outbound, { signal }) => {
-    const address = outbound[0]?.address;
-    if (address === undefined) return [];
+  const send: Send = async (outbound, route, signal) => {
+    const batch = newBatch(outbound);
     let failure: unknown;
-    let batch: Batch | undefined;
     try {
-      const route = routeOf(address);
-      batch = newBatch(outbound, route);
       await run(batch, route, signal);
     } catch (error) {
       failure = error;
     }
     return receipts.complete(outbound, batch, failure);
   };
+
+  const sendDelayed = createDelayed({
+    send,
+    exists: createLookup(options.ready),
+    restoreLadder: options.restoreLadder,
+    now: () => clock.now(),
+    longestDelayMs: settings.longestDelayMs,
+  });
+
+  const isDelayed = ({ message: { notBefore } }: Outbound): boolean =>
+    notBefore !== undefined && notBefore > clock.now();
+
+  return async (outbound, { signal }) => {
+    const address = outbound[0]?.address;
+    if (address === undefined) return [];
+    let route: Route;
+    try {
+      route = routeOf(address);
+    } catch (error) {
+      return receipts.complete(outbound, undefined, error);
+    }
+    // A dead letter keeps its old time, which means nothing any more.
+    if (address.kind === "dead-letters" || !outbound.some(isDelayed)) return send(outbound, route, signal);
+    return sendApart(
+      outbound,
+      isDelayed,
+      (delayed) => sendDelayed(delayed, route, signal),
+      (due) => send(due, route, signal),
+    );
+  };
 }
 
-function newBatch(outbound: readonly Outbound[], route: Route): Batch {
+function newBatch(outbound: readonly Outbound[]): Batch {
   return {
     messages: outbound.map(({ message }) => message),
-    routingKey: route.routingKey,
     receipts: Array.from<undefined>({ length: outbound.length }),
     tried: 0,
     unconfirmed: 0,

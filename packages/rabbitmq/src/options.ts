@@ -1,5 +1,6 @@
 import { PosthornError } from "@posthorn/core/transport";
 import { z } from "zod";
+import { longestDelayMs, tickMs } from "./ladder.ts";
 
 /** How to reach RabbitMQ, and how to use it. Everything has a default; a URL and single options may be mixed, single options win. */
 export interface RabbitmqOptions {
@@ -34,6 +35,11 @@ export interface RabbitmqOptions {
   readonly deliveryLimit?: number | undefined;
   /** Largest body. Must not exceed the broker's `max_message_size`. Default 16,777,216, the default of RabbitMQ 4. */
   readonly maxMessageBytes?: number | undefined;
+  /**
+   * The longest way of a delayed message on the broker; one that is due later is delivered then, and sent on. From 100 to
+   * 26,214,300 (seven and a quarter hours), the default: mostly for tests.
+   */
+  readonly longestDelayMs?: number | undefined;
   /** Adds the `cloudEvents:` headers of the CloudEvents AMQP binding, for readers that speak AMQP 1.0. Default false. */
   readonly cloudEvents?: boolean | undefined;
 }
@@ -62,6 +68,7 @@ export interface Settings {
   readonly connectTimeoutMs: number;
   readonly deliveryLimit: number;
   readonly maxMessageBytes: number;
+  readonly longestDelayMs: number;
   readonly cloudEvents: boolean;
 }
 
@@ -97,6 +104,7 @@ const optionsSchema = z.strictObject({
   deliveryLimit: whole(1, 1_000_000),
   // The broker knows no larger message.
   maxMessageBytes: whole(1, 536_870_912),
+  longestDelayMs: whole(tickMs, longestDelayMs),
   cloudEvents: z.boolean().optional(),
 });
 
@@ -107,6 +115,7 @@ const queryOptions: Readonly<Record<string, "text" | "number" | "boolean">> = {
   connectTimeoutMs: "number",
   deliveryLimit: "number",
   maxMessageBytes: "number",
+  longestDelayMs: "number",
   cloudEvents: "boolean",
 };
 
@@ -128,6 +137,7 @@ export function readOptions(config: string | Readonly<Record<string, unknown>>):
     connectTimeoutMs: given.connectTimeoutMs ?? fromUrl.connectTimeoutMs ?? 10_000,
     deliveryLimit: given.deliveryLimit ?? fromUrl.deliveryLimit ?? 50,
     maxMessageBytes: given.maxMessageBytes ?? fromUrl.maxMessageBytes ?? 16_777_216,
+    longestDelayMs: given.longestDelayMs ?? fromUrl.longestDelayMs ?? longestDelayMs,
     cloudEvents: given.cloudEvents ?? fromUrl.cloudEvents ?? false,
   };
 }

@@ -13,9 +13,20 @@ export function rejected(): Receipt {
   );
 }
 
-export function noSuchQueue(queue: string): Receipt {
+export function missing(kind: "queue" | "exchange", name: string): Receipt {
   return failed(
-    new PosthornError("UNROUTABLE", `There is no queue ${JSON.stringify(queue)} on RabbitMQ.`, { details: { queue } }),
+    new PosthornError("UNROUTABLE", `There is no ${kind} ${JSON.stringify(name)} on RabbitMQ.`, {
+      details: { [kind]: name },
+    }),
+  );
+}
+
+export function noLadder(): Receipt {
+  return failed(
+    new PosthornError(
+      "TRANSPORT_FAILED",
+      'The queues by which RabbitMQ delays messages ("posthorn.delay…") are missing. Apply the topology again.',
+    ),
   );
 }
 

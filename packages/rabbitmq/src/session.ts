@@ -33,7 +33,8 @@ export interface Session {
   readonly granted: number;
   /** Pending deliveries under those grants. */
   readonly counted: number;
-  grant(deliveries: number): Promise<void>;
+  /** @param priority among the consumers of a queue, where the broker serves one at a time */
+  grant(deliveries: number, priority?: number): Promise<void>;
   /** Ends all grants, and gives back what came in vain. */
   endGrants(): Promise<void>;
   began(grant: Grant): void;
@@ -120,14 +121,17 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     get counted() {
       return counted;
     },
-    async grant(deliveries) {
+    async grant(deliveries, priority) {
       const prefetch = Math.min(deliveries, mostPerGrant);
       const grant: Grant = { tag: `posthorn-${++grantNumber}`, ended: false, pending: 0 };
       grants.push(grant);
       granted += prefetch;
       // Holds for consumers that begin after it.
       await channel.prefetch(prefetch, false);
-      await channel.consume(queue, (message) => onMessage(grant, message), { consumerTag: grant.tag });
+      await channel.consume(queue, (message) => onMessage(grant, message), {
+        consumerTag: grant.tag,
+        ...(priority === undefined ? {} : { priority }),
+      });
     },
     async endGrants() {
       const ending = grants;
@@ -168,6 +172,6 @@ export async function openSession(options: SessionOptions): Promise<Session> {
 }
 
 /** amqplib takes whole messages and reads the tag only; keeping the messages for that would keep their bodies. */
-function delivered(deliveryTag: number): Parameters<Channel["ack"]>[0] {
+export function delivered(deliveryTag: number): Parameters<Channel["ack"]>[0] {
   return { fields: { deliveryTag } } as Parameters<Channel["ack"]>[0];
 }

@@ -1,26 +1,31 @@
+import { randomUUID } from "node:crypto";
 import type {
   Capabilities,
   ConsumeOptions,
   ConnectOptions,
   CreateTransport,
   Receive,
-  Source,
   Transport,
   TransportEnvironment,
   TransportEvent,
   TransportHealth,
 } from "@posthorn/core/transport";
 import { isPosthornError, messageOf, systemClock } from "@posthorn/core/transport";
+import { abortable } from "./abort.ts";
 import { createAdmin } from "./admin.ts";
+import { createAppliedTopology } from "./applied.ts";
 import type { Connection, Link, LinkOptions } from "./connection.ts";
 import { closedError, createLink } from "./connection.ts";
-import type { Intake } from "./consume.ts";
+import type { Intake, IntakeOptions } from "./consume.ts";
 import { createIntake } from "./consume.ts";
 import { createDispatch } from "./dispatch.ts";
-import { noReplies, queueOf } from "./names.ts";
+import { ladderDeclarations } from "./ladder.ts";
+import { noReplies, queuesOf } from "./names.ts";
+import { createOrderedIntake, joinConsumptions } from "./ordered-intake.ts";
 import type { RabbitmqOptions, Settings } from "./options.ts";
 import { readOptions } from "./options.ts";
-import { createAppliedTopology, declarationsOf, provision } from "./topology.ts";
+import { allExist, provision } from "./provision.ts";
+import { declarationsOf } from "./topology.ts";
 
 /** A transport over RabbitMQ 3.10 or later, from `amqp://…`, `amqps://…` or an object of {@link RabbitmqOptions}. */
 export const createTransport: CreateTransport = (config, environment) => open(readOptions(config), environment);
@@ -38,6 +43,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
   const environment: TransportEnvironment = { clock: given.clock ?? systemClock, random: given.random ?? Math.random };
   const topology = createAppliedTopology(environment);
   const intakes = new Set<Intake>();
+  const instance = randomUUID();
   const closing = new AbortController();
   let report: (event: TransportEvent) => void = () => undefined;
   let connectedBefore = false;
@@ -91,16 +97,29 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     }
   };
 
+  /** Many find out at the same time that it is missing. */
+  let restoringLadder: Promise<void> | undefined;
+  const restoreLadder = async (signal: AbortSignal): Promise<boolean> => {
+    if (!topology.any) return false;
+    restoringLadder ??= consuming
+      .ready(closing.signal)
+      .then((connection) => topology.restoreLadder(connection, closing.signal))
+      .finally(() => (restoringLadder = undefined));
+    await abortable(restoringLadder, signal);
+    return true;
+  };
+
   const dispatch = createDispatch({
     link: publishing,
     ready: readyToPublish,
     settings,
+    clock: environment.clock,
+    restoreLadder,
   });
 
-  const newIntake = (source: Source, receive: Receive, { maxInFlight, paused = false }: ConsumeOptions): Intake => {
-    if (source.kind === "reply") throw noReplies();
-    const queue = queueOf(source);
-    const intake = createIntake({
+  const newIntake = (queue: string, ordered: boolean, receive: Receive, options: ConsumeOptions): Intake => {
+    const { maxInFlight, paused = false } = options;
+    const intakeOptions: IntakeOptions = {
       link: consuming,
       environment,
       queue,
@@ -109,7 +128,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       paused,
       restoreQueue: async (signal) => {
         if (!topology.hasQueue(queue)) return false;
-        await topology.restore(await consuming.ready(signal), queue, signal);
+        await topology.restoreQueue(await consuming.ready(signal), queue, signal);
         return true;
       },
       onLost: (error) =>
@@ -129,7 +148,8 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
           error,
         ),
       onEnded: () => intakes.delete(intake),
-    });
+    };
+    const intake = ordered ? createOrderedIntake({ ...intakeOptions, instance }) : createIntake(intakeOptions);
     return intake;
   };
 
@@ -161,8 +181,11 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       for (;;) {
         const connection = await consuming.ready(signal);
         try {
-          const changes = await provision(connection, declarations, mode, signal, environment);
-          if (mode === "apply") topology.remember(declarations);
+          // Every service shares the ladder; mostly another one has made it.
+          const ladder =
+            mode === "apply" && (await allExist(connection, ladderDeclarations, signal)) ? [] : ladderDeclarations;
+          const changes = await provision(connection, [...ladder, ...declarations], mode, signal, environment);
+          if (mode === "apply") topology.remember([...ladderDeclarations, ...declarations]);
           return changes;
         } catch (error) {
           // Declaring is idempotent: what a lost connection cut off begins again on the next.
@@ -175,15 +198,17 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
 
     async consume(source, receive, options) {
       if (closing.signal.aborted) throw closedError();
-      const intake = newIntake(source, receive, options);
-      intakes.add(intake);
+      if (source.kind === "reply") throw noReplies();
+      const ordered = source.kind === "inlet" && source.channel.ordered;
+      const started = queuesOf(source).map((queue) => newIntake(queue, ordered, receive, options));
+      for (const intake of started) intakes.add(intake);
       try {
-        await intake.start(options);
+        await Promise.all(started.map((intake) => intake.start(options)));
       } catch (error) {
-        await intake.close({ signal: AbortSignal.abort() });
+        await Promise.all(started.map((intake) => intake.close({ signal: AbortSignal.abort() })));
         throw error;
       }
-      return intake.consumption;
+      return joinConsumptions(started.map(({ consumption }) => consumption));
     },
 
     health: () => healthOf(),
@@ -211,8 +236,8 @@ function capabilitiesOf(settings: Settings): Capabilities {
     maxMessageBytes: settings.maxMessageBytes,
     durable: true,
     settlement: "message",
-    delayedDelivery: false,
-    ordering: false,
+    delayedDelivery: true,
+    ordering: true,
     replies: false,
   };
 }

@@ -180,7 +180,7 @@ export const deadLetterCases: readonly ContractCase[] = [
     title: "while the broker takes no messages, what must be dead-lettered is kept: a successor gets it",
     tier: "fault",
     async run(world) {
-      world.tolerate("message.dead-letter-failed");
+      world.tolerate("message.handover-failed");
       const contract = workOf(world.queue());
       const bus = world.bus("shop");
       const hold = world.gate();
@@ -216,7 +216,7 @@ export const deadLetterCases: readonly ContractCase[] = [
     title: "while the broker refuses the dead letter, the message stays, the error is told, and nothing turns hot",
     tier: "core",
     async run(world) {
-      world.tolerate("message.dead-letter-failed");
+      world.tolerate("message.handover-failed");
       const contract = workOf(world.queue());
       const inner = world.harness.openTransport();
       let refused = 0;
@@ -237,11 +237,11 @@ export const deadLetterCases: readonly ContractCase[] = [
       const subscription = bus.handle(contract, got.handler);
       await bus.start();
       await bus.send(contract, { n: 1 });
-      await world.event(bus, "message.dead-letter-failed");
+      await world.event(bus, "message.handover-failed");
       for (let n = 2; n < 50; n++) await bus.send(contract, { n });
       await got.waitFor(49);
       const started = performance.now();
-      await world.event(bus, "message.dead-letter-failed", 2);
+      await world.event(bus, "message.handover-failed", 2);
       const perSecond = refused / Math.max(1, (performance.now() - started) / 1_000);
       assert.ok(perSecond < 20, `no hot loop: ${refused} tries`);
       assert.deepEqual(got.calls.filter((call) => call.data.n === 1).length, 1, "its handler is not called again");
@@ -257,7 +257,7 @@ export const deadLetterCases: readonly ContractCase[] = [
       "when the dead-letter channel was deleted, no message is lost: it stays, or the channel comes back and has it",
     tier: "core",
     async run(world) {
-      world.tolerate("message.dead-letter-failed");
+      world.tolerate("message.handover-failed");
       const contract = workOf(world.queue());
       const bus = world.bus("shop", { publishTimeoutMs: world.bounds.patienceMs });
       const got = world.recorder<Numbered>(() => {
@@ -271,9 +271,7 @@ export const deadLetterCases: readonly ContractCase[] = [
       await world.eventually(
         "a word about the dead letter",
         () =>
-          world
-            .events(bus)
-            .some(({ name }) => name === "message.dead-letter-failed" || name === "message.dead-lettered"),
+          world.events(bus).some(({ name }) => name === "message.handover-failed" || name === "message.dead-lettered"),
         { withinMs: 3 * world.bounds.patienceMs },
       );
       await bus.close({ timeoutMs: 0 });

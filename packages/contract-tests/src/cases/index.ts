@@ -7,9 +7,22 @@ import { publishSubscribeCases } from "./c-publish-subscribe.ts";
 import { competingConsumersCases } from "./d-competing-consumers.ts";
 import { settlementCases } from "./e-settlement.ts";
 import { retryCases } from "./f-retries.ts";
-import { capabilityCases } from "./g-capabilities.ts";
+import { attemptCases } from "./e-attempts.ts";
+import { overdueCases } from "./e-overdue.ts";
+import { durableRetryCases } from "./f-durable-retries.ts";
+import { delayCases } from "./g-delays.ts";
+import { oddDelayCases } from "./g-odd-delays.ts";
+import { lastingDelayCases } from "./g-delays-that-last.ts";
 import { browsingCases } from "./h-browsing.ts";
 import { deadLetterCases } from "./h-dead-letters.ts";
+import { nextAttemptCases } from "./h-next-attempts.ts";
+import { redriveBoundsCases } from "./h-redrive-bounds.ts";
+import { redriveCases } from "./h-redrive.ts";
+import { walkingCases } from "./h-walking.ts";
+import { cutShortWalkCases } from "./h-walking-cut-short.ts";
+import { orderChangingHandsCases } from "./i-order-changing-hands.ts";
+import { orderOfFailuresCases } from "./i-order-of-failures.ts";
+import { orderingCases } from "./i-ordering.ts";
 import { concurrencyCases } from "./m-concurrency.ts";
 import { inFlightCases } from "./m-in-flight.ts";
 import { shutdownCases } from "./n-shutdown.ts";
@@ -19,6 +32,7 @@ import { payloadCases } from "./q-payload.ts";
 import { undecodableCases } from "./r-undecodable.ts";
 import { schemaCases } from "./s-schema.ts";
 import { topologyCases } from "./t-topology.ts";
+import { randomCases } from "./x-random.ts";
 
 /** Everything that a transport must show, by subject. */
 export const contractCases: readonly ContractCase[] = [
@@ -29,10 +43,23 @@ export const contractCases: readonly ContractCase[] = [
   ...publishSubscribeCases,
   ...competingConsumersCases,
   ...settlementCases,
+  ...attemptCases,
+  ...overdueCases,
   ...retryCases,
-  ...capabilityCases,
+  ...durableRetryCases,
+  ...delayCases,
+  ...oddDelayCases,
+  ...lastingDelayCases,
   ...deadLetterCases,
+  ...nextAttemptCases,
+  ...redriveCases,
+  ...redriveBoundsCases,
   ...browsingCases,
+  ...walkingCases,
+  ...cutShortWalkCases,
+  ...orderingCases,
+  ...orderOfFailuresCases,
+  ...orderChangingHandsCases,
   ...concurrencyCases,
   ...inFlightCases,
   ...shutdownCases,
@@ -42,4 +69,5 @@ export const contractCases: readonly ContractCase[] = [
   ...undecodableCases,
   ...schemaCases,
   ...topologyCases,
+  ...randomCases,
 ];

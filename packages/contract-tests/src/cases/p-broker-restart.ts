@@ -93,7 +93,7 @@ export const brokerRestartCases: readonly ContractCase[] = [
       "when the broker is killed under load and comes back, nothing that was confirmed is lost and consumers resume unaided",
     tier: "fault",
     slowness: 2,
-    needs: "durable",
+    needs: ["durable"],
     async run(world) {
       const { bus, got, confirmed } = await killUnderLoad(world);
       const handled = new Set<number>();

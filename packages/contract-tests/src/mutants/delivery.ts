@@ -3,9 +3,9 @@ import type { ChannelInfo } from "@posthorn/core";
 import { systemClock } from "@posthorn/core";
 import type { Address, Consumption, Settlement, Source, Topology } from "@posthorn/core/transport";
 import { channelAddress } from "@posthorn/core/transport";
-import { wrapTransport } from "../wrap-transport.ts";
+import { withMessage, wrapTransport } from "../wrap-transport.ts";
 import type { Mutant } from "./mutant.ts";
-import { consuming, mutant, receiving, sending, settling, withMessage } from "./mutant.ts";
+import { consuming, mutant, receiving, sending, settling } from "./mutant.ts";
 
 /** Shorter than any lease in the suite. */
 const forgottenLeaseMs = 200;

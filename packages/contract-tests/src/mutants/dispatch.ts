@@ -119,7 +119,7 @@ export const dispatchMutants: readonly Mutant[] = [
         ),
       admin: {
         depth: (source, options) => inner.admin.depth(source, options),
-        browse: (source, options) => inner.admin.browse(ofNoGroup(source) as typeof source, options),
+        walk: (source, visit, options) => inner.admin.walk(ofNoGroup(source) as typeof source, visit, options),
         purge: (source, options) => inner.admin.purge(source, options),
       },
     });

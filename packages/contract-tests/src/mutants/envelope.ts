@@ -2,9 +2,9 @@
 import type { Headers, Message } from "@posthorn/core/transport";
 import { failed, PosthornError, uuidv7 } from "@posthorn/core/transport";
 import { text, utf8 } from "../bytes.ts";
-import { wrapTransport } from "../wrap-transport.ts";
+import { withMessage, wrapTransport } from "../wrap-transport.ts";
 import type { Mutant, Plant } from "./mutant.ts";
-import { mutant, receiving, receivingMessage, sendingMessage, withMessage } from "./mutant.ts";
+import { mutant, receiving, receivingMessage, sendingMessage } from "./mutant.ts";
 
 function mapHeaders(headers: Headers, change: (name: string, value: string) => readonly [string, string]): Headers {
   return Object.fromEntries(Object.entries(headers).map(([name, value]) => change(name, value)));
@@ -46,7 +46,7 @@ export const envelopeMutants: readonly Mutant[] = [
   ),
   mutant(
     "The key is dropped.",
-    ["A1"],
+    ["A1", "I1", "I5"],
     sendingMessage(() => ({ key: undefined })),
   ),
   mutant(

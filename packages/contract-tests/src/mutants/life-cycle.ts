@@ -1,6 +1,6 @@
 /** Bugs in connecting, provisioning, looking, and closing. */
 import type { Transport } from "@posthorn/core";
-import type { Abortable, Consumption, TransportAdmin, TransportEvent } from "@posthorn/core/transport";
+import type { Abortable, Consumption, TransportEvent } from "@posthorn/core/transport";
 import { wrapTransport } from "../wrap-transport.ts";
 import type { Mutant, Plant } from "./mutant.ts";
 import { mutant } from "./mutant.ts";
@@ -20,18 +20,6 @@ function reporting(change: (event: TransportEvent, report: (event: TransportEven
   return (inner) =>
     wrapTransport(inner, {
       connect: (options) => inner.connect({ ...options, report: (event) => change(event, options.report) }),
-    });
-}
-
-function administering(change: (admin: TransportAdmin) => Partial<TransportAdmin>): Plant {
-  return (inner) =>
-    wrapTransport(inner, {
-      admin: {
-        depth: (...args) => inner.admin.depth(...args),
-        browse: (...args) => inner.admin.browse(...args),
-        purge: (...args) => inner.admin.purge(...args),
-        ...change(inner.admin),
-      },
     });
 }
 
@@ -125,32 +113,6 @@ export const lifeCycleMutants: readonly Mutant[] = [
       provision: async (...args) => (await inner.provision(...args)).filter(({ problem }) => problem === "different"),
     }),
   ),
-  mutant(
-    "Browsing consumes.",
-    ["H5", "H5q"],
-    administering((admin) => ({
-      async browse(source, options) {
-        const messages = await admin.browse(source, options);
-        await admin.purge(source, options);
-        return messages;
-      },
-    })),
-  ),
-  mutant(
-    "Browsing ignores its limit.",
-    ["H5"],
-    administering((admin) => ({ browse: (source, options) => admin.browse(source, { ...options, limit: 1_000 }) })),
-  ),
-  mutant(
-    "The depth is always 0.",
-    ["H5", "H5q"],
-    administering(() => ({ depth: async () => ({ ready: 0, inFlight: 0, oldestAgeMs: undefined }) })),
-  ),
-  mutant(
-    "Purging removes nothing.",
-    ["H5"],
-    administering(() => ({ purge: async () => 5 })),
-  ),
   mutant("It claims to take larger messages than it does.", ["Q1t"], (inner) =>
     wrapTransport(inner, {
       capabilities: { ...inner.capabilities, maxMessageBytes: 2 * inner.capabilities.maxMessageBytes },
@@ -158,9 +120,6 @@ export const lifeCycleMutants: readonly Mutant[] = [
   ),
   mutant("It takes smaller messages than every broker does.", ["Q1"], (inner) =>
     wrapTransport(inner, { capabilities: { ...inner.capabilities, maxMessageBytes: 100_000 } }),
-  ),
-  mutant("It claims delays, and delivers at once.", ["G1"], (inner) =>
-    wrapTransport(inner, { capabilities: { ...inner.capabilities, delayedDelivery: true } }),
   ),
 ];
 

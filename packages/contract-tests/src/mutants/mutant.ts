@@ -9,9 +9,10 @@ import type {
   Receive,
   Settlement,
   Source,
+  TransportAdmin,
 } from "@posthorn/core/transport";
 import { copyMessage } from "@posthorn/core/transport";
-import { wrapTransport } from "../wrap-transport.ts";
+import { withMessage, wrapTransport } from "../wrap-transport.ts";
 
 /** A transport with one planted bug. The suite is worth something only if named cases fail on it. */
 export interface Mutant {
@@ -88,18 +89,15 @@ export function consuming(
     });
 }
 
-/** Its `lost` stays lazy, as the original's may be. */
-export function withMessage(
-  delivery: Delivery,
-  message: Message,
-  changes: { readonly defect?: undefined; readonly lost?: AbortSignal } = {},
-): Delivery {
-  return {
-    message,
-    deliveryCount: delivery.deliveryCount,
-    defect: "defect" in changes ? changes.defect : delivery.defect,
-    get lost() {
-      return changes.lost ?? delivery.lost;
-    },
-  };
+/** The look at what waits is changed. */
+export function administering(change: (admin: TransportAdmin) => Partial<TransportAdmin>): Plant {
+  return (inner) =>
+    wrapTransport(inner, {
+      admin: {
+        depth: (...args) => inner.admin.depth(...args),
+        walk: (...args) => inner.admin.walk(...args),
+        purge: (...args) => inner.admin.purge(...args),
+        ...change(inner.admin),
+      },
+    });
 }
