@@ -2,6 +2,7 @@ import type { Broker, RabbitmqControl } from "./broker.ts";
 import { guardContainer, removeContainer } from "./container-guard.ts";
 import { freePorts } from "./ports.ts";
 import { closeAllConnectionsArgs } from "./rabbitmq-commands.ts";
+import { quickDeadLetterRetries } from "./rabbitmq-native-settings.ts";
 import { awaitRabbitmq } from "./rabbitmq-probe.ts";
 import { messageOf } from "./run.ts";
 
@@ -19,7 +20,10 @@ export async function startRabbitmqContainer(image: string, signal?: AbortSignal
   const [port = 0] = await freePorts(1);
   const log: string[] = [];
   const started = await new GenericContainer(image)
-    .withEnvironment({ RABBITMQ_NODENAME: "rabbit@localhost" })
+    .withEnvironment({
+      RABBITMQ_NODENAME: "rabbit@localhost",
+      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: quickDeadLetterRetries,
+    })
     .withExposedPorts({ container: 5672, host: port })
     .withLogConsumer((stream) => stream.on("data", (line) => log.push(String(line).trimEnd()) > 20 && log.shift()))
     .withWaitStrategy(Wait.forLogMessage("Server startup complete"))

@@ -20,6 +20,12 @@ export function rabbitmqConfiguration(ports: RabbitmqPorts): string {
   ].join("\n");
 }
 
+/**
+ * What the server is started with, native or in a container: after a kill, messages between two queues of the delay ladder are sent on again
+ * after this time, which is three minutes by default (see the adapter's README).
+ */
+export const quickDeadLetterRetries = "-rabbit dead_letter_worker_publisher_confirm_timeout 5000";
+
 /** The environment of the server and of `rabbitmqctl`. Nothing of the test run's own environment goes in. */
 export function rabbitmqEnvironment(ports: RabbitmqPorts): Record<string, string> {
   const loopbackOnly = "-kernel inet_dist_use_interface {127,0,0,1}";
@@ -38,7 +44,7 @@ export function rabbitmqEnvironment(ports: RabbitmqPorts): Record<string, string
     RABBITMQ_LOGS: "-",
     RABBITMQ_PID_FILE: `${rabbitmqHome}/pid`,
     RABBITMQ_DIST_PORT: String(ports.distribution),
-    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${modest} ${loopbackOnly}`,
+    RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: `${modest} ${loopbackOnly} ${quickDeadLetterRetries}`,
     RABBITMQ_CTL_ERL_ARGS: `${modest} ${loopbackOnly}`,
     RABBITMQ_CTL_DIST_PORT_MIN: "0", // any free port
     RABBITMQ_CTL_DIST_PORT_MAX: "0",

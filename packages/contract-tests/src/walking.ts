@@ -45,4 +45,3 @@ export async function walking(world: World, count: number): Promise<Walking> {
 
 /** Ids of {@link walking}. */
 export const named = (...ns: readonly number[]): string[] => ns.map(String);
-

@@ -7,7 +7,6 @@ import { durably } from "../durable.ts";
 import type { Call } from "../recorder.ts";
 import type { Numbered } from "../schema.ts";
 import { deadLetters, inlet } from "../world.ts";
-import { wrapTransport } from "../wrap-transport.ts";
 
 const fail = (): never => {
   throw new Error("always");

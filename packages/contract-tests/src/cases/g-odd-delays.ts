@@ -1,19 +1,13 @@
 /** G: delays that mean at once, or nothing, and delays where there is an order. */
 import assert from "node:assert/strict";
 import { deliverAfter, deliverAt } from "@posthorn/core";
-import type { Message, Settlement } from "@posthorn/core/transport";
-import { channelAddress, deadLetterAddress, inletAddress } from "@posthorn/core/transport";
-import { text } from "../bytes.ts";
 import type { ContractCase } from "../case.ts";
 import type { Arrival } from "../clocked.ts";
-import { arrivalsInto, assertPunctual } from "../clocked.ts";
-import { ascending, happenedOn, keyedWorkOf, numbers, workOf } from "../contracts.ts";
+import { assertPunctual } from "../clocked.ts";
+import { ascending, keyedWorkOf, numbers, workOf } from "../contracts.ts";
 import type { Keyed } from "../contracts.ts";
-import { plainMessage } from "../messages.ts";
 import { rejectsWith } from "../rejects.ts";
 import type { Numbered } from "../schema.ts";
-import { seededChance } from "../seeded.ts";
-import { plain, topicTopology } from "../topology.ts";
 import { deadLetters, inlet } from "../world.ts";
 
 export const oddDelayCases: readonly ContractCase[] = [

@@ -1,6 +1,5 @@
 /** H: what goes back to the broker for its next attempt is never lost on the way. */
 import assert from "node:assert/strict";
-import { retryAfter } from "@posthorn/core";
 import type { ContractCase } from "../case.ts";
 import { workOf } from "../contracts.ts";
 import { durably } from "../durable.ts";
@@ -8,10 +7,6 @@ import type { Call } from "../recorder.ts";
 import type { Numbered } from "../schema.ts";
 import { deadLetters, inlet } from "../world.ts";
 import { wrapTransport } from "../wrap-transport.ts";
-
-const fail = (): never => {
-  throw new Error("always");
-};
 
 const attemptsOf = (calls: readonly Call<Numbered>[]): number[] => calls.map(({ context }) => context.attempt);
 

@@ -1,17 +1,14 @@
 /** H6: a walk that is cut short leaves in its place what it has not removed. */
 import assert from "node:assert/strict";
-import type { Transport } from "@posthorn/core";
-import type { Message, Settlement, Verdict, Visit, WalkOptions } from "@posthorn/core/transport";
-import { channelAddress, deadLetterAddress, inletAddress } from "@posthorn/core/transport";
-import { utf8 } from "../bytes.ts";
+import type { Message, Verdict } from "@posthorn/core/transport";
+import { deadLetterAddress } from "@posthorn/core/transport";
 import type { ContractCase } from "../case.ts";
 import { numbers } from "../contracts.ts";
 import { plainMessage } from "../messages.ts";
 import { rejectsWith } from "../rejects.ts";
 import { plain, queueTopology } from "../topology.ts";
 import { named, walking } from "../walking.ts";
-import type { World } from "../world.ts";
-import { deadLetters, inlet } from "../world.ts";
+import { deadLetters } from "../world.ts";
 
 export const cutShortWalkCases: readonly ContractCase[] = [
   {
