@@ -11,33 +11,34 @@ function keyFor(delayMs: number, longestMs = longestDelayMs, route = toQueue): s
   return delayedRoute(route, () => 10_000, longestMs).routingKey(message);
 }
 
-/** How long a message with this key waits: each 1 sends it through the queue of its level. */
+/** How long a message with this key waits: each digit sends it through a queue of its level. */
 function waitingMs(key: string): number {
-  return Number.parseInt(key.split(".").slice(0, 18).join(""), 2) * 100;
+  return Number.parseInt(key.split(".").slice(0, 6).join(""), 8) * 50;
 }
 
-test("the bits of the delay stand before the destination", () => {
-  expect(keyFor(500)).toBe("0.0.0.0.0.0.0.0.0.0.0.0.0.0.0.1.0.1.q.orders");
-  expect(keyFor(100, longestDelayMs, toTopic)).toMatch(/\.0\.1\.t\.order-events\.order\.placed$/);
+test("the digits of the delay stand before the destination", () => {
+  expect(keyFor(500)).toBe("0.0.0.0.1.2.q.orders");
+  expect(keyFor(30_000)).toBe("0.0.1.1.3.0.q.orders");
+  expect(keyFor(100, longestDelayMs, toTopic)).toMatch(/\.0\.2\.t\.order-events\.order\.placed$/);
 });
 
 test.each([
-  [1, 100],
-  [100, 100],
-  [101, 200],
-  [0, 100],
-  [-5, 100],
-  [86_400_000, 26_214_300],
+  [1, 50],
+  [50, 50],
+  [51, 100],
+  [0, 50],
+  [-5, 50],
+  [86_400_000, 13_107_150],
 ])("%i ms wait for %i", (delayMs, expectedMs) => {
   expect(waitingMs(keyFor(delayMs))).toBe(expectedMs);
 });
 
 test("delays are cut to the longest that is wanted, never to nothing", () => {
-  expect(waitingMs(keyFor(10_000, 1_050))).toBe(1_000);
-  expect(waitingMs(keyFor(10_000, 100))).toBe(100);
+  expect(waitingMs(keyFor(10_000, 1_030))).toBe(1_000);
+  expect(waitingMs(keyFor(10_000, 10))).toBe(50);
 });
 
-test("whatever enters takes the levels of its bits, from the highest down, and comes out", () => {
+test("whatever enters takes the levels of its digits, from the highest down, and comes out", () => {
   for (const delayMs of [100, 300, 1_700, 12_345_600, longestDelayMs]) {
     const key = keyFor(delayMs);
     const waits: number[] = [];
@@ -65,7 +66,7 @@ test("every queue of it keeps a message until the next has taken it", () => {
   const levels = ladderDeclarations.filter(
     (declaration) => declaration.kind === "queue" && "x-dead-letter-exchange" in declaration.arguments,
   );
-  expect(levels).toHaveLength(18);
+  expect(levels).toHaveLength(6 * 7);
   for (const level of levels) {
     expect(level).toMatchObject({
       arguments: {
@@ -80,7 +81,7 @@ test("every queue of it keeps a message until the next has taken it", () => {
 test("room is kept for what the broker notes of every stop", () => {
   const { addedHeaderBytes, routingKey } = delayedRoute(toQueue, () => 0, longestDelayMs);
   const roomFor = (notBefore: number): number => addedHeaderBytes?.(routingKey({ notBefore } as Message)) ?? 0;
-  expect(roomFor(100)).toBeLessThan(roomFor(300));
+  expect(roomFor(100)).toBeLessThan(roomFor(1_000));
   expect(roomFor(longestDelayMs)).toBeLessThan(6_000);
 });
 

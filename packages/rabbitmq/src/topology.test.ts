@@ -6,7 +6,7 @@ import { declarationsOf } from "./topology.ts";
 
 const orders = { kind: "queue", name: "orders", ordered: false } as const;
 const events = { kind: "topic", name: "order-events", ordered: false } as const;
-const anyDelay = "*.".repeat(18);
+const anyDelay = "*.".repeat(6);
 
 const inlet = (name: string, deadLetters = `${name}.dlq`, more = {}) => ({
   kind: "queue",
