@@ -28,7 +28,7 @@ test("everything has a default", () => {
     connectTimeoutMs: 10_000,
     deliveryLimit: 50,
     maxMessageBytes: 16_777_216,
-    longestDelayMs: 26_214_300,
+    longestDelayMs: 13_107_150,
     cloudEvents: false,
   });
 });
