@@ -37,7 +37,7 @@ export interface RabbitmqOptions {
   readonly maxMessageBytes?: number | undefined;
   /**
    * The longest way of a delayed message on the broker; one that is due later is delivered then, and sent on. From 100 to
-   * 26,214,300 (seven and a quarter hours), the default: mostly for tests.
+   * 13,107,150 (three hours and 38 minutes), the default: mostly for tests.
    */
   readonly longestDelayMs?: number | undefined;
   /** Adds the `cloudEvents:` headers of the CloudEvents AMQP binding, for readers that speak AMQP 1.0. Default false. */
