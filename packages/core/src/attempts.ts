@@ -15,7 +15,7 @@ import type { AroundHandling } from "./middleware.ts";
 import { outcomeOf } from "./outcome.ts";
 import { createOverdue } from "./overdue.ts";
 import { defaultHoldMs } from "./retry.ts";
-import type { Settling, SettlingEnvironment } from "./settling.ts";
+import type { NextAttempt, Settling, SettlingEnvironment } from "./settling.ts";
 import type { Delivery, Settlement } from "./transport.ts";
 import { isThenable } from "./validation.ts";
 
@@ -43,7 +43,7 @@ interface Run {
 }
 
 export function createAttempts(environment: AttemptsEnvironment, settling: Settling): Attempts {
-  const { settings, intake, limiter, prefetch, around, maxHandlingMs, closing, stopped } = environment;
+  const { settings, intake, limiter, prefetch, around, maxHandlingMs, stopped } = environment;
   const { clock, observe, random } = settings;
   const { facts, release } = settling;
   const { ordered } = intake.channel;
@@ -65,7 +65,6 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
 
   /** Resolves when the handler has ended; `fail` may be called before. */
   const run = async (
-    received: ReceivedMessage,
     message: Message,
     registration: Registration,
     context: HandlingContext,
@@ -74,17 +73,21 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
     const handler = registration.handler as (message: Received<unknown>, context: Context) => unknown;
     const running: Run = { context, message, fail };
     overdue.began(running);
+    let received: ReceivedMessage | undefined;
     try {
+      received = await read(message, registration);
+      const readMessage = received;
       await runHandling(message, () =>
         around === undefined
-          ? handler(received, context)
-          : around({ message: received, context }, async () => {
-              await handler(received, context);
+          ? handler(readMessage, context)
+          : around({ message: readMessage, context }, async () => {
+              await handler(readMessage, context);
             }),
       );
       return context.expired === undefined ? undefined : { error: context.expired, unreadable: undefined };
     } catch (error) {
-      return { error: context.expired ?? error, unreadable: undefined };
+      const unreadable = received === undefined ? unreadableReason(error) : undefined;
+      return unreadable === undefined ? { error: context.expired ?? error, unreadable } : { error, unreadable };
     } finally {
       overdue.ended(running);
       context.end();
@@ -92,25 +95,30 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
   };
 
   /** Holds its place until the handler has ended, also when the attempt has ended before. */
-  const attemptOnce = async (
+  const attemptOnce = (
     delivery: Delivery,
     message: Message,
     registration: Registration,
     attempt: number,
   ): Promise<Failure | undefined> => {
-    let received: ReceivedMessage;
-    try {
-      received = await read(message, registration);
-    } catch (error) {
-      limiter.release();
-      return { error, unreadable: unreadableReason(error) };
-    }
     const context = new HandlingContext(delivery, message, attempt, environment);
     const { promise, resolve } = Promise.withResolvers<Failure | undefined>();
-    void run(received, message, registration, context, resolve)
+    void run(message, registration, context, resolve)
       .finally(() => limiter.release())
       .then(resolve);
     return promise;
+  };
+
+  /** What is known of a message that has failed here goes with it to whoever gets it next. */
+  const handOn = async (
+    delivery: Delivery,
+    message: Message,
+    next: NextAttempt,
+    reason: string,
+  ): Promise<Settlement> => {
+    const known = redelivers && next.attempt > message.attempt && !delivery.lost.aborted;
+    const settlement = known ? await settling.redeliver(delivery, message, next) : undefined;
+    return settlement ?? release(message, next.attempt, reason);
   };
 
   return async (delivery, message, registration) => {
@@ -119,7 +127,10 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
     for (let attempt = message.attempt; ; attempt++) {
       const slot = limiter.acquire();
       if (slot !== true) {
-        if (slot === false || !(await slot)) return release(message, attempt, "the subscription stopped");
+        if (slot === false || !(await slot)) {
+          const next = { attempt, notBefore: clock.now(), firstFailedAt: firstFailedAt ?? clock.now() };
+          return handOn(delivery, message, next, "the subscription stopped");
+        }
         if (delivery.lost.aborted) {
           limiter.release();
           return release(message, attempt, "its lease was lost");
@@ -158,18 +169,26 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
         });
       }
       const retryInMs = outcome?.delayMs ?? backoffDelay(backoff, attempt, random());
-      const next = { attempt: attempt + 1, notBefore: clock.now() + retryInMs, firstFailedAt };
-      const leaves = redelivers && (retryInMs >= holdMs || prefetch.full);
+      const next = { attempt: attempt + 1, notBefore: timeAfter(clock.now(), retryInMs), firstFailedAt };
+      // One that was overdue has had its lease for long, and its handler may still run here.
+      const leaves = redelivers && (retryInMs >= holdMs || prefetch.full || isPosthornError(error, "HANDLING_TIMEOUT"));
       const waits = leaves ? "broker" : "process";
       observe({ name: "message.failed", level: "info", message: facts(message, attempt), error, retryInMs, waits });
-      if (leaves) return settling.redeliver(delivery, message, next);
+      const settlement = leaves ? await settling.redeliver(delivery, message, next) : undefined;
+      if (settlement !== undefined) return settlement;
       if (await settling.pause(delivery, retryInMs)) continue;
       if (delivery.lost.aborted) return release(message, attempt, "its lease was lost");
-      // The bus closes: what is known of the message goes with it to whoever gets it next.
-      if (redelivers && closing.aborted) return settling.redeliver(delivery, message, next);
-      return release(message, attempt, "the bus closed between two attempts");
+      return handOn(delivery, message, next, "the bus closed between two attempts");
     }
   };
+}
+
+/** The last moment that a date can hold. */
+const latestTime = 8.64e15;
+
+/** Whole milliseconds: what waits may be any number. */
+function timeAfter(now: number, delayMs: number): number {
+  return Math.min(Math.ceil(now + delayMs), latestTime);
 }
 
 /** A schema that throws, rather than reports issues, may heal: that is a failure like a handler's. */

@@ -29,7 +29,7 @@ export interface BusOptions {
   readonly retry?: RetryPolicy;
   /**
    * How long one attempt at a message may take, in milliseconds. Then `context.signal` fires and the attempt has failed
-   * (HANDLING_TIMEOUT), whatever the handler does later; until it ends it takes up its place among those that run. Default 900,000: RabbitMQ, for
+   * (HANDLING_TIMEOUT), whatever the handler does later; until it ends it takes up its place among those that run; on an ordered channel the attempt fails, and its key goes on, only then. Default 900,000: RabbitMQ, for
    * one, takes a message back after 30 minutes.
    */
   readonly maxHandlingMs?: number;

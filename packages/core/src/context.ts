@@ -22,6 +22,7 @@ export class HandlingContext implements Context {
   readonly #environment: ContextEnvironment;
   #controller: AbortController | undefined;
   #onAbort: ((event: Event) => void) | undefined;
+  #ended = false;
   /** Why its time is up. */
   #expired: PosthornError | undefined;
 
@@ -38,7 +39,7 @@ export class HandlingContext implements Context {
       const controller = new AbortController();
       this.#controller = controller;
       this.#onAbort = (event) => controller.abort((event.target as AbortSignal).reason);
-      for (const source of this.#sources()) {
+      for (const source of this.#ended ? [] : this.#sources()) {
         if (source.aborted) controller.abort(source.reason);
         source.addEventListener("abort", this.#onAbort);
       }
@@ -59,6 +60,7 @@ export class HandlingContext implements Context {
 
   /** The attempt is over: nothing fires any more. */
   end(): void {
+    this.#ended = true;
     if (this.#onAbort === undefined) return;
     for (const source of this.#sources()) source.removeEventListener("abort", this.#onAbort);
   }

@@ -321,7 +321,7 @@ class TransportBus implements Bus {
         send,
         around,
         maxHandlingMs: intake.shared.maxHandlingMs ?? settings.maxHandlingMs,
-        closing: this.#closing.signal,
+        closing: subscription.ending,
         stopped: this.#stopped.signal,
       });
       await subscription.start(handle, deadline.signal);

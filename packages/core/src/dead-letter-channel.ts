@@ -76,7 +76,7 @@ export interface RedriveReport {
   readonly redriven: number;
   /** Left because the filter does not want them. */
   readonly unmatched: number;
-  /** Left because they were redriven `maxRedrives` times already, or died again during the run. */
+  /** Left because they were redriven `maxRedrives` times already. */
   readonly guarded: number;
 }
 

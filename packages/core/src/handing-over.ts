@@ -18,13 +18,15 @@ export interface Handover {
   readonly facts: MessageFacts;
   /** Waits; false when there is no more waiting. */
   readonly wait: (delayMs: number) => Promise<boolean>;
+  /** There is another way where the broker cannot carry any of the copies. Default false: it is tried again. */
+  readonly optional?: boolean;
 }
 
-/**
- * Resolves true once the copy is durable, so that the original can be accepted; false when the bus stopped or the lease was lost
- * before. Tries again as long as it takes.
- */
-export type HandOver = (handover: Handover) => Promise<boolean>;
+/** `durable`: the original can be accepted. `given-up`: the bus stopped or the lease was lost before. */
+export type HandoverResult = "durable" | "given-up" | "too-large";
+
+/** Tries as long as it takes. */
+export type HandOver = (handover: Handover) => Promise<HandoverResult>;
 
 export function createHandingOver(
   settings: Pick<Settings, "observe" | "random" | "publishTimeoutMs">,
@@ -32,24 +34,25 @@ export function createHandingOver(
   stopped: AbortSignal,
 ): HandOver {
   const { observe, random, publishTimeoutMs } = settings;
-  return async ({ address, copies, facts, wait }) => {
+  return async ({ address, copies, facts, wait, optional = false }) => {
     for (let failure = 1, copy = 0; ; failure++) {
       const message = copies[copy]?.();
       if (message === undefined) throw new RangeError("Nothing to hand over.");
       try {
         await dispatcher.dispatch(address, message, publishTimeoutMs, stopped);
-        return true;
+        return "durable";
       } catch (error) {
-        if (stopped.aborted) return false;
+        if (stopped.aborted) return "given-up";
         const tooMuch = isPosthornError(error, "MESSAGE_TOO_LARGE") || isPosthornError(error, "INVALID_HEADER");
         if (tooMuch && copy < copies.length - 1) {
           copy++;
           continue;
         }
+        if (tooMuch && optional) return "too-large";
         const retryInMs = backoffDelay(handoverBackoff, failure, random());
         const name = "message.handover-failed";
         observe({ name, level: "error", message: facts, to: address.kind, error, retryInMs });
-        if (!(await wait(retryInMs))) return false;
+        if (!(await wait(retryInMs))) return "given-up";
       }
     }
   };

@@ -30,7 +30,7 @@ export interface Received<Data> {
 
 /** What a handler can know and do. What it sends or publishes through the context belongs to the message's flow. */
 export interface Context {
-  /** Fires when the handler should stop: the bus closes and its deadline has passed, or the lease is lost. */
+  /** Fires when the handler should stop: the bus closes and its deadline has passed, the lease is lost, or `maxHandlingMs` is over. */
   readonly signal: AbortSignal;
   /** Which attempt at this message this is, from 1. */
   readonly attempt: number;

@@ -40,7 +40,8 @@ export function createHandling(environment: HandlingEnvironment): Handle {
     // Timers and the clock may differ by a millisecond: look again.
     for (let dueInMs = notBefore - clock.now(); dueInMs > 0; dueInMs = notBefore - clock.now()) {
       observe({ name: "message.early", level: "debug", message: settling.facts(message, message.attempt), dueInMs });
-      if (dueInMs >= defaultHoldMs) return settling.sendOn(delivery, message);
+      const settlement = dueInMs >= defaultHoldMs ? await settling.sendOn(delivery, message) : undefined;
+      if (settlement !== undefined) return settlement;
       if (await settling.pause(delivery, dueInMs)) continue;
       return settling.release(message, message.attempt, "the bus closed, or its lease was lost, before it was due");
     }
@@ -68,7 +69,7 @@ export function createHandling(environment: HandlingEnvironment): Handle {
         return unhandled(delivery, message, "UNDECODABLE", error);
       }
     }
-    if (delays && message.notBefore !== undefined) {
+    if (delays && message.notBefore !== undefined && message.notBefore > clock.now()) {
       const settlement = await untilDue(delivery, message, message.notBefore);
       if (settlement !== undefined) return settlement;
     }

@@ -105,6 +105,35 @@ describe("a long wait between attempts", () => {
     expect(sentTo(transport, "inlet")[0]?.message).toMatchObject({ attempt: 2, notBefore: clock.now() + 400 });
   });
 
+  test.each([
+    [1_200.5, 1_201],
+    [1e300, 8.64e15],
+  ])("of %d ms is a whole time that every broker can carry", async (delayMs, latest) => {
+    const { bus, transport, clock } = setup();
+    bus.handle(PlaceOrder, () => {
+      throw retryAfter(delayMs);
+    });
+    await bus.start();
+    await transport.deliver(aMessage());
+    expect(sentTo(transport, "inlet")[0]?.message.notBefore).toBe(Math.min(clock.now() + latest, 8.64e15));
+  });
+
+  test("is spent in the process where the broker cannot carry the copy", async () => {
+    const { bus, transport, clock } = setup();
+    const handled: number[] = [];
+    bus.handle(PlaceOrder, (_order, { attempt }) => {
+      if (attempt === 1) throw retryAfter("10s");
+      handled.push(attempt);
+    });
+    await bus.start();
+    transport.answer = (batch) =>
+      Promise.resolve(batch.map(() => failed(new PosthornError("MESSAGE_TOO_LARGE", "one byte too much"))));
+    const settled = transport.deliver(aMessage());
+    await clock.advance(10_000);
+    await expect(settled).resolves.toBe("accept");
+    expect(handled).toEqual([2]);
+  });
+
   test("keeps the original, and tries again, as long as the broker does not take the copy", async () => {
     const { bus, transport, clock, seen } = setup();
     bus.handle(PlaceOrder, () => {
@@ -151,6 +180,42 @@ test("what waits in the process when the bus closes is sent to whoever gets it n
   await expect(settled).resolves.toBe("accept");
   expect(sentTo(transport, "inlet")[0]?.message).toMatchObject({ attempt: 2, notBefore: due });
   await closed;
+});
+
+test("so is what waits for its place when the subscription is stopped", async () => {
+  const { bus, transport, clock } = setup({ concurrency: 1 });
+  const gate = Promise.withResolvers<void>();
+  const subscription = bus.handle(PlaceOrder, ({ id }) => {
+    if (id === "slow") return gate.promise;
+    throw new Error("not yet");
+  });
+  await bus.start();
+  const failing = transport.deliver(aMessage({ id: "failing" }));
+  await clock.advance(10);
+  void transport.deliver(aMessage({ id: "slow" }));
+  await clock.advance(500);
+  const untouched = transport.deliver(aMessage({ id: "untouched" }));
+  await clock.advance(10);
+  void subscription.stop();
+  await clock.advance(10);
+  await expect(failing).resolves.toBe("accept");
+  expect(sentTo(transport, "inlet").map(({ message }) => [message.id, message.attempt])).toEqual([["failing", 2]]);
+  await expect(untouched).resolves.toBe("release");
+  gate.resolve();
+});
+
+test("a wait in the process ends when its subscription is stopped", async () => {
+  const { bus, transport, clock } = setup();
+  const subscription = bus.handle(PlaceOrder, () => {
+    throw new Error("not yet");
+  });
+  await bus.start();
+  const settled = transport.deliver(aMessage());
+  await clock.advance(10);
+  void subscription.stop();
+  await clock.advance(0);
+  await expect(settled).resolves.toBe("accept");
+  expect(sentTo(transport, "inlet")[0]?.message.attempt).toBe(2);
 });
 
 test("what lost its lease is released, and nothing is sent", async () => {

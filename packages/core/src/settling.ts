@@ -1,6 +1,5 @@
 /** How a delivery ends that was not simply handled: given back, sent to its group again, or dead-lettered. */
 import { deadLetterAddress, inletAddress } from "./address.ts";
-import { sleep } from "./clock.ts";
 import type { Intake } from "./declarations.ts";
 import type { Death } from "./dead-letter.ts";
 import { toDeadLetter, toMeagreDeadLetter, toRedelivered } from "./dead-letter.ts";
@@ -17,7 +16,7 @@ export interface SettlingEnvironment {
   readonly intake: Intake;
   readonly prefetch: Prefetch;
   readonly dispatcher: Dispatcher;
-  /** Fires when the bus begins to close: waits end, what runs may finish. */
+  /** Fires when the subscription is stopped, or the bus begins to close: waits end, what runs may finish. */
   readonly closing: AbortSignal;
   /** Fires when the time to finish is over. */
   readonly stopped: AbortSignal;
@@ -41,10 +40,10 @@ export interface Settling {
   pause(delivery: Delivery, delayMs: number): Promise<boolean>;
   /** To the group's dead letters, as it came. */
   deadLetter(delivery: Delivery, message: Message, diagnosis: Diagnosis): Promise<Settlement>;
-  /** To the group's inlet, as it came, for its next attempt. */
-  redeliver(delivery: Delivery, message: Message, next: NextAttempt): Promise<Settlement>;
-  /** To the group's inlet, because it came before its time. */
-  sendOn(delivery: Delivery, message: Message): Promise<Settlement>;
+  /** To the group's inlet, as it came, for its next attempt. Resolves `undefined` where the broker cannot carry the copy. */
+  redeliver(delivery: Delivery, message: Message, next: NextAttempt): Promise<Settlement | undefined>;
+  /** To the group's inlet, because it came before its time. Resolves `undefined` where the broker cannot carry the copy. */
+  sendOn(delivery: Delivery, message: Message): Promise<Settlement | undefined>;
 }
 
 export function createSettling(environment: SettlingEnvironment): Settling {
@@ -67,28 +66,43 @@ export function createSettling(environment: SettlingEnvironment): Settling {
     return "release";
   };
 
-  const pause = async (delivery: Delivery, delayMs: number): Promise<boolean> => {
-    const signal = AbortSignal.any([closing, delivery.lost]);
-    prefetch.waits(1);
-    try {
-      await sleep(clock, delayMs, signal);
-      return true;
-    } catch (error) {
-      if (signal.aborted) return false;
-      throw error;
-    } finally {
-      prefetch.waits(-1);
-    }
-  };
+  const pause = (delivery: Delivery, delayMs: number): Promise<boolean> =>
+    new Promise((resolve) => {
+      const { lost } = delivery;
+      if (closing.aborted || lost.aborted) {
+        resolve(false);
+        return;
+      }
+      // Not AbortSignal.any: `closing` outlives all messages, and would keep something of each.
+      const end = (waited: boolean): void => {
+        timer.cancel();
+        closing.removeEventListener("abort", giveUp);
+        lost.removeEventListener("abort", giveUp);
+        prefetch.waits(-1);
+        resolve(waited);
+      };
+      const giveUp = (): void => end(false);
+      prefetch.waits(1);
+      const timer = clock.setTimeout(() => end(true), delayMs);
+      closing.addEventListener("abort", giveUp);
+      lost.addEventListener("abort", giveUp);
+    });
 
-  const toInlet = async (delivery: Delivery, message: Message, attempt: number, copy: Message): Promise<Settlement> => {
-    const durable = await handOver({
+  const toInlet = async (
+    delivery: Delivery,
+    message: Message,
+    attempt: number,
+    copy: Message,
+  ): Promise<Settlement | undefined> => {
+    const result = await handOver({
       address: inlet,
       copies: [() => copy],
       facts: facts(message, attempt),
       wait: (delayMs) => pause(delivery, delayMs),
+      optional: true,
     });
-    return durable ? "accept" : release(message, attempt, "it was not taken back in time");
+    if (result === "too-large") return undefined;
+    return result === "durable" ? "accept" : release(message, attempt, "it was not taken back in time");
   };
 
   return {
@@ -106,7 +120,7 @@ export function createSettling(environment: SettlingEnvironment): Settling {
         serviceVersion: settings.serviceVersion,
       };
       const told = facts(message, diagnosis.attempts);
-      const durable = await handOver({
+      const result = await handOver({
         address: deadLetters,
         // A foreign message may be so large that only a smaller copy fits.
         copies: [
@@ -117,7 +131,7 @@ export function createSettling(environment: SettlingEnvironment): Settling {
         facts: told,
         wait: (delayMs) => pause(delivery, delayMs),
       });
-      if (!durable) return release(message, diagnosis.attempts, "its dead letter was not accepted in time");
+      if (result !== "durable") return release(message, diagnosis.attempts, "its dead letter was not accepted in time");
       const { reason, error } = death;
       observe({ name: "message.dead-lettered", level: "warn", message: told, reason, error });
       return "accept";

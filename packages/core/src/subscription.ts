@@ -23,6 +23,8 @@ export class RunningSubscription implements Subscription {
   /** Told of what should not happen: handling failed outside of any handler. */
   readonly #onUnexpected: (error: unknown) => void;
   readonly #inlet: InletAddress;
+  /** Fires when it is stopped. */
+  readonly #ending = new AbortController();
   readonly #pending = new Set<(settlement: Settlement) => void>();
   #idleWaiters: (() => void)[] = [];
   #consumption: Consumption | undefined;
@@ -43,6 +45,11 @@ export class RunningSubscription implements Subscription {
     this.#onUnexpected = onUnexpected;
     this.#inlet = inletAddress(intake.channel, intake.group);
     this.deadLetters = createDeadLetterDesk(deadLetterAddress(intake.channel, intake.group), environment);
+  }
+
+  /** Fires when it is stopped. */
+  get ending(): AbortSignal {
+    return this.#ending.signal;
   }
 
   get channel(): Intake["channel"] {
@@ -107,6 +114,7 @@ export class RunningSubscription implements Subscription {
   }
 
   stop(): Promise<void> {
+    this.#ending.abort();
     this.limiter.close();
     this.prefetch.stop();
     this.#stopping ??= this.#consumption?.stop() ?? Promise.resolve();

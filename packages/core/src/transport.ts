@@ -181,7 +181,7 @@ export type Settlement = "accept" | "release";
 export type Receive = (delivery: Delivery) => Promise<Settlement>;
 
 export interface ConsumeOptions extends Abortable {
-  /** Most deliveries that may be unsettled at a time, from 1. */
+  /** Most deliveries that may be unsettled at a time, from 1. On the inlet of an ordered channel at least 1,024, and never changed. */
   readonly maxInFlight: number;
   /** Begins paused: nothing is fetched before the first `resume`. Default false. */
   readonly paused?: boolean;

@@ -26,7 +26,9 @@ export function createAppliedTopology(environment: TransportEnvironment): Applie
       if (declaration.kind === "queue" && declaration.name === queue)
         names.add(String(declaration.arguments[deadLetterArgument]));
     }
-    return (declaration) => names.has(declaration.kind === "binding" ? declaration.destination : declaration.name);
+    // Of the exchanges only themselves: what else is bound to them is not the queue's.
+    return (declaration) =>
+      declaration.kind === "binding" ? declaration.destination === queue : names.has(declaration.name);
   };
   return {
     get any() {

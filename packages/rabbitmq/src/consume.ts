@@ -47,7 +47,7 @@ export function createIntake(options: IntakeOptions): Intake {
   const allowed = (): number => (paused || stopped() ? 0 : maxInFlight);
 
   const open = async (signal: AbortSignal): Promise<void> => {
-    const opened = await openSessionOn(link, { queue, onDelivery, onClosed }, signal);
+    const opened = await openSessionOn(link, { clock: environment.clock, queue, onDelivery, onClosed }, signal);
     session = opened;
     await abortable(balance(), signal);
     if (opened.closed) throw opened.lost.reason;

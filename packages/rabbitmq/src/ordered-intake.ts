@@ -9,6 +9,7 @@ import { createHash } from "node:crypto";
 import type { Consumption, Settlement } from "@posthorn/core/transport";
 import { sleep } from "@posthorn/core/transport";
 import type { ConsumeMessage } from "amqplib";
+import { abortable } from "./abort.ts";
 import { closedError } from "./connection.ts";
 import type { Intake, IntakeOptions } from "./consume.ts";
 import { received, stopPatienceMs } from "./consume.ts";
@@ -43,13 +44,13 @@ export function createOrderedIntake(options: OrderedIntakeOptions): Intake {
   const stopped = (): boolean => ending.signal.aborted;
 
   const open = async (signal: AbortSignal): Promise<void> => {
-    const opened = await openSessionOn(link, { queue, onDelivery, onClosed }, signal);
+    const opened = await openSessionOn(link, { clock: environment.clock, queue, onDelivery, onClosed }, signal);
     session = opened;
     held = [];
     leased = 0;
     consuming = false;
     takingBack = false;
-    await consumeUnlessPaused();
+    await abortable(consumeUnlessPaused(), signal);
     if (opened.closed) throw opened.lost.reason;
   };
 

@@ -2,13 +2,14 @@
  * One channel that consumes one queue, from its opening to its end. Leases and settlements belong to it: they are void
  * on any other.
  */
-import { PosthornError } from "@posthorn/core/transport";
+import type { Clock } from "@posthorn/core/transport";
+import { PosthornError, sleep } from "@posthorn/core/transport";
 import type { Channel, ConsumeMessage } from "amqplib";
 import { abortable } from "./abort.ts";
 import type { Connection } from "./connection.ts";
 import { closeChannel, quiet } from "./connection.ts";
 import type { Settlements } from "./settlements.ts";
-import { createSettlements } from "./settlements.ts";
+import { createSettlements, settleGraceMs } from "./settlements.ts";
 
 /**
  * A consumer of the broker: the right to a number of unsettled deliveries.
@@ -48,6 +49,7 @@ export interface Session {
 
 export interface SessionOptions {
   readonly connection: Connection;
+  readonly clock: Clock;
   readonly queue: string;
   readonly onDelivery: (session: Session, grant: Grant, message: ConsumeMessage) => void;
   readonly onClosed: (session: Session) => void;
@@ -58,14 +60,17 @@ const mostPerGrant = 65_535;
 
 /** @throws what the broker says when the queue does not exist or may not be used */
 export async function openSession(options: SessionOptions): Promise<Session> {
-  const { connection, queue } = options;
+  const { connection, clock, queue } = options;
   const channel = await connection.model.createChannel();
   const lost = new AbortController();
-  const settlements = createSettlements({
-    ack: (tag, upTo) => channel.ack(delivered(tag), upTo),
-    // Not reject: since RabbitMQ 4.3 that counts as a failed delivery, and this does not.
-    giveBack: (tag) => channel.nack(delivered(tag), false, true),
-  });
+  const settlements = createSettlements(
+    {
+      ack: (tag, upTo) => channel.ack(delivered(tag), upTo),
+      // Not reject: since RabbitMQ 4.3 that counts as a failed delivery, and this does not.
+      giveBack: (tag) => channel.nack(delivered(tag), false, true),
+    },
+    clock,
+  );
   let grants: Grant[] = [];
   let held: number[] = [];
   let grantNumber = 0;
@@ -104,6 +109,13 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     }
     settlements.add(message.fields.deliveryTag);
     options.onDelivery(session, grant, message);
+  };
+
+  const closeSettled = async (signal: AbortSignal): Promise<void> => {
+    // A quorum queue takes 32 settlements at once. RabbitMQ keeps more of them in the channel, and forgets those with it.
+    if (settlements.bursting) await sleep(clock, settleGraceMs, signal).catch(() => undefined);
+    // The broker's answer says that it has read the settlements. A connection that is closed before it overtakes them.
+    await closeChannel(channel);
   };
 
   const session: Session = {
@@ -160,8 +172,7 @@ export async function openSession(options: SessionOptions): Promise<Session> {
     },
     async close(signal) {
       settlements.flush();
-      // The broker's answer says that it has read the settlements. A connection that is closed before it overtakes them.
-      closing ??= closeChannel(channel);
+      closing ??= closeSettled(signal);
       await abortable(closing, signal).catch(() => undefined);
       end();
     },

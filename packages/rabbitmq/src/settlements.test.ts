@@ -1,4 +1,5 @@
 import { setImmediate as turn } from "node:timers/promises";
+import { createVirtualClock } from "@posthorn/core/testing";
 import { expect, test } from "vitest";
 import { createSettlements } from "./settlements.ts";
 
@@ -8,14 +9,18 @@ function tracker(failing = false) {
     if (failing) throw new Error("Channel closed");
     frames.push(frame);
   };
-  const settlements = createSettlements({
-    ack: (tag, upTo) => write(`ack ${tag}${upTo ? "+" : ""}`),
-    giveBack: (tag) => write(`nack ${tag}`),
-  });
+  const clock = createVirtualClock();
+  const settlements = createSettlements(
+    {
+      ack: (tag, upTo) => write(`ack ${tag}${upTo ? "+" : ""}`),
+      giveBack: (tag) => write(`nack ${tag}`),
+    },
+    clock,
+  );
   const add = (count: number, from = 1): void => {
     for (let tag = from; tag < from + count; tag++) settlements.add(tag);
   };
-  return { frames, settlements, add };
+  return { frames, settlements, add, clock };
 }
 
 test("an unbroken run is one frame, at the end of the turn", async () => {
@@ -96,4 +101,22 @@ test("after the channel is gone nothing is said and nothing thrown", async () =>
   await turn();
   expect(frames).toEqual([]);
   expect(settlements.open).toBe(0);
+});
+
+test("a burst is more than the queue takes at once, until it has had time to", async () => {
+  const { settlements, add, clock } = tracker();
+  add(60);
+  // All but every other: none of them go together.
+  for (let tag = 2; tag <= 32; tag += 2) settlements.accept(tag);
+  settlements.flush();
+  expect(settlements.bursting).toBe(false);
+  await clock.advance(200);
+  for (let tag = 34; tag <= 40; tag += 2) settlements.accept(tag);
+  settlements.flush();
+  expect(settlements.bursting).toBe(true);
+  await clock.advance(250);
+  expect(settlements.bursting).toBe(false);
+  settlements.accept(42);
+  settlements.flush();
+  expect(settlements.bursting).toBe(false);
 });

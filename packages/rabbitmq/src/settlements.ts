@@ -1,3 +1,5 @@
+import type { Clock } from "@posthorn/core/transport";
+
 /** What is told to the broker. Both throw when the channel is gone. */
 export interface Acknowledger {
   /** @param upTo also everything older that is still open */
@@ -12,6 +14,8 @@ export interface Settlements {
   add(tag: number): void;
   accept(tag: number): void;
   release(tag: number): void;
+  /** So many were told in a short time, the last of them so lately, that the broker may not have taken all of them in. */
+  readonly bursting: boolean;
   /** Sends what is gathered. */
   flush(): void;
   /** The channel is gone: whatever is open or gathered is void. */
@@ -25,13 +29,23 @@ const mostGathered = 128;
  * A second settlement of a tag, or one of an old channel, would make the broker close the channel and return everything
  * in flight; here it does nothing.
  */
-export function createSettlements(acknowledger: Acknowledger): Settlements {
+/** A queue takes 32 settlements of a channel at once; we see ours earlier than it does. */
+const burstSize = 16;
+/** How long the broker is given to write those it keeps back. */
+export const settleGraceMs = 250;
+
+export function createSettlements(acknowledger: Acknowledger, clock: Pick<Clock, "monotonic">): Settlements {
   /** Tag → accepted and not yet told. In the order of the tags, which rise. Bounded by the prefetch of the channel's consumers. */
   const deliveries = new Map<number, boolean>();
   let gathered: number[] = [];
   let open = 0;
   let scheduled = false;
   let discarded = false;
+  /** Told since the last pause of `settleGraceMs`. */
+  let toldLately = 0;
+  let toldAt = Number.NEGATIVE_INFINITY;
+
+  const isLately = (): boolean => clock.monotonic() - toldAt < settleGraceMs;
 
   const discard = (): void => {
     discarded = true;
@@ -41,6 +55,8 @@ export function createSettlements(acknowledger: Acknowledger): Settlements {
   };
 
   const tell = (work: () => void): void => {
+    if (!isLately()) toldLately = 0;
+    toldAt = clock.monotonic();
     try {
       work();
     } catch {
@@ -58,6 +74,7 @@ export function createSettlements(acknowledger: Acknowledger): Settlements {
       for (const tag of accepted) {
         if (tag <= reached) continue;
         acknowledger.ack(tag, false);
+        toldLately++;
         deliveries.delete(tag);
       }
     });
@@ -73,7 +90,10 @@ export function createSettlements(acknowledger: Acknowledger): Settlements {
       length++;
       deliveries.delete(tag);
     }
-    if (length > 0) acknowledger.ack(reached, length > 1);
+    if (length > 0) {
+      acknowledger.ack(reached, length > 1);
+      toldLately++;
+    }
     return reached;
   };
 
@@ -106,7 +126,13 @@ export function createSettlements(acknowledger: Acknowledger): Settlements {
       if (deliveries.get(tag) !== false) return;
       deliveries.delete(tag);
       open--;
-      tell(() => acknowledger.giveBack(tag));
+      tell(() => {
+        acknowledger.giveBack(tag);
+        toldLately++;
+      });
+    },
+    get bursting() {
+      return toldLately > burstSize && isLately();
     },
     flush,
     discard,

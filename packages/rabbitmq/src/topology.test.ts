@@ -27,7 +27,7 @@ const deadLetters = (name: string) => ({
   kind: "queue",
   id: `queue ${name}.dlq`,
   name: `${name}.dlq`,
-  arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000 },
+  arguments: { "x-queue-type": "quorum", "x-delivery-limit": 1_000_000_000, "x-consumer-timeout": 43_200_000 },
 });
 const binding = (exchange: string, routingKey: string, destination: string) => ({
   kind: "binding",

@@ -15,6 +15,13 @@ import { shardQueue, shards } from "./shards.ts";
 /** How long a handler may take before the broker takes its message back. Core's own limit is what should end it. Unknown to RabbitMQ 3. */
 const consumerTimeoutMs = 43_200_000;
 
+/** A walk through dead letters may take as long as a handler. */
+const deadLetterArguments: Arguments = {
+  "x-queue-type": "quorum",
+  "x-delivery-limit": noDeliveryLimit,
+  "x-consumer-timeout": consumerTimeoutMs,
+};
+
 /** In the order of declaration: a dead-letter queue before the queue that points to it, a binding last. */
 export function declarationsOf(topology: Topology, deliveryLimit: number): readonly Declaration[] {
   const exchanges: Declaration[] = [];
@@ -26,7 +33,7 @@ export function declarationsOf(topology: Topology, deliveryLimit: number): reado
   for (const group of topology.groups) {
     const { channel, name, types } = group;
     const deadLetters = deadLetterQueue(channel, name);
-    queues.push(queueDeclaration(deadLetters, { "x-queue-type": "quorum", "x-delivery-limit": noDeliveryLimit }));
+    queues.push(queueDeclaration(deadLetters, deadLetterArguments));
     for (const { queue, typePrefix } of queuesOfGroup(group)) {
       queues.push(queueDeclaration(queue, inletArguments(deadLetters, deliveryLimit, channel.ordered)));
       bindings.push(bindingDeclaration(dueExchange, dueKeyOfQueue(queue), "queue", queue));
