@@ -28,13 +28,16 @@ const tell = (line: string): void => console.log(line);
 const ledger = createLedger(tell);
 await using stack = new AsyncDisposableStack();
 
+/** The default goes on for a quarter of an hour. Here the last wait, of two seconds, is spent on the broker. */
+const retry = { attempts: 4, backoff: { initialMs: 100, maxMs: 2_000, factor: 5, jitter: 0.2 } };
+
 /** One instance of a service: its own connection to the broker. The only place that knows which brokers there are. */
 async function instance(service: string, name = service): Promise<Bus> {
   const transport = await openTransport(broker, {
     memory: () => import("@posthorn/memory"),
     amqp: () => import("@posthorn/rabbitmq"),
   });
-  return stack.use(createBus({ service, transport, observe: ledger.observe(name) }));
+  return stack.use(createBus({ service, transport, retry, observe: ledger.observe(name) }));
 }
 
 const counts = new Map<string, number>();
