@@ -18,9 +18,13 @@ export interface Comparison {
   readonly messages: number;
   /** Before each; not measured. */
   readonly prepare?: () => Promise<void>;
-  readonly ours: () => Promise<void>;
-  readonly raw: () => Promise<void>;
+  /** What it resolves to is done afterwards, not measured. */
+  readonly ours: () => Promise<Tidy | void>;
+  readonly raw: () => Promise<Tidy | void>;
 }
+
+/** Closes what a run has opened. */
+export type Tidy = () => Promise<void>;
 
 export interface Result {
   readonly name: string;
@@ -59,12 +63,13 @@ export async function compare({ name, messages, prepare, ours, raw }: Comparison
   };
 }
 
-async function time(messages: number, work: () => Promise<void>): Promise<Sample> {
+async function time(messages: number, work: Comparison["ours"]): Promise<Sample> {
   const cpuBefore = process.cpuUsage();
   const startedAt = performance.now();
-  await work();
+  const tidy = await work();
   const seconds = (performance.now() - startedAt) / 1_000;
   const { user, system } = process.cpuUsage(cpuBefore);
+  await tidy?.();
   return { perSecond: messages / seconds, cpuMicrosPerMessage: (user + system) / messages };
 }
 

@@ -6,7 +6,7 @@ import { rabbitmq } from "@posthorn/rabbitmq";
 import { z } from "zod";
 import { resolveRabbitmq } from "../brokers/resolve.ts";
 import { compare } from "./measure.ts";
-import type { Result } from "./measure.ts";
+import type { Result, Tidy } from "./measure.ts";
 
 const messages = 10_000;
 const inFlight = 1_024;
@@ -69,8 +69,8 @@ export async function benchRabbitmq(rounds: number): Promise<readonly Result[]> 
   }
 }
 
-async function ourConsume(url: string, contract: Parameters<Bus["handle"]>[0]): Promise<void> {
-  await using bus = createBus({ service: "bench", transport: rabbitmq({ url }), concurrency });
+async function ourConsume(url: string, contract: Parameters<Bus["handle"]>[0]): Promise<Tidy> {
+  const bus = createBus({ service: "bench", transport: rabbitmq({ url }), concurrency });
   const all = Promise.withResolvers<void>();
   let count = 0;
   bus.handle(contract, () => {
@@ -78,9 +78,10 @@ async function ourConsume(url: string, contract: Parameters<Bus["handle"]>[0]): 
   });
   await bus.start();
   await all.promise;
+  return () => bus.close();
 }
 
-async function rawConsume(url: string, name: string): Promise<void> {
+async function rawConsume(url: string, name: string): Promise<Tidy> {
   const connection = await amqp.connect(url, { noDelay: true });
   const channel = await connection.createChannel();
   await channel.prefetch(concurrency * 5);
@@ -93,7 +94,7 @@ async function rawConsume(url: string, name: string): Promise<void> {
     if (++count === messages) all.resolve();
   });
   await all.promise;
-  await connection.close();
+  return () => connection.close();
 }
 
 /** As a service under load would: a bounded number under way. */

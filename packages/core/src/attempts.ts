@@ -58,12 +58,7 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
     if (!ordered) fail({ error, unreadable: undefined });
   });
 
-  const read = async (message: Message, registration: Registration): Promise<ReceivedMessage> => {
-    const payload = readPayload(registration.contract, message);
-    return new ReceivedMessage(message, isThenable(payload) ? await payload : payload);
-  };
-
-  /** Resolves when the handler has ended; `fail` may be called before. */
+  /** Resolves when the handler has ended, and only then gives its place back; `fail` may be called before. */
   const run = async (
     message: Message,
     registration: Registration,
@@ -73,28 +68,29 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
     const handler = registration.handler as (message: Received<unknown>, context: Context) => unknown;
     const running: Run = { context, message, fail };
     overdue.began(running);
-    let received: ReceivedMessage | undefined;
+    let reached = false;
     try {
-      received = await read(message, registration);
-      const readMessage = received;
+      const payload = readPayload(registration.contract, message);
+      const received = new ReceivedMessage(message, isThenable(payload) ? await payload : payload);
+      reached = true;
       await runHandling(message, () =>
         around === undefined
-          ? handler(readMessage, context)
-          : around({ message: readMessage, context }, async () => {
-              await handler(readMessage, context);
+          ? handler(received, context)
+          : around({ message: received, context }, async () => {
+              await handler(received, context);
             }),
       );
       return context.expired === undefined ? undefined : { error: context.expired, unreadable: undefined };
     } catch (error) {
-      const unreadable = received === undefined ? unreadableReason(error) : undefined;
+      const unreadable = reached ? undefined : unreadableReason(error);
       return unreadable === undefined ? { error: context.expired ?? error, unreadable } : { error, unreadable };
     } finally {
       overdue.ended(running);
       context.end();
+      limiter.release();
     }
   };
 
-  /** Holds its place until the handler has ended, also when the attempt has ended before. */
   const attemptOnce = (
     delivery: Delivery,
     message: Message,
@@ -103,9 +99,7 @@ export function createAttempts(environment: AttemptsEnvironment, settling: Settl
   ): Promise<Failure | undefined> => {
     const context = new HandlingContext(delivery, message, attempt, environment);
     const { promise, resolve } = Promise.withResolvers<Failure | undefined>();
-    void run(message, registration, context, resolve)
-      .finally(() => limiter.release())
-      .then(resolve);
+    void run(message, registration, context, resolve).then(resolve);
     return promise;
   };
 

@@ -13,13 +13,10 @@ import { defaultHoldMs } from "./retry.ts";
 import { createSettling } from "./settling.ts";
 import type { Delivery, Settlement } from "./transport.ts";
 
-/** What a subscription's messages are handled with. */
-export interface HandlingEnvironment extends AttemptsEnvironment {}
-
 /** Handles a delivery; the limiter says when. */
 export type Handle = (delivery: Delivery) => Promise<Settlement>;
 
-export function createHandling(environment: HandlingEnvironment): Handle {
+export function createHandling(environment: AttemptsEnvironment): Handle {
   const { settings, intake } = environment;
   const { clock, observe } = settings;
   const settling = createSettling(environment);

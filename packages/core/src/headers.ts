@@ -7,7 +7,7 @@ import { utf8Length } from "./utf8.ts";
 const envelopeHeaders = new Set(["traceparent", "tracestate", "baggage"]);
 const longestNameBytes = 255;
 // eslint-disable-next-line no-control-regex -- control characters are what it looks for
-const controlCharacters = /[\u0000-\u001f\u007f]/;
+export const controlCharacters: RegExp = /[\u0000-\u001f\u007f]/;
 
 /** Headers as an application gives them. */
 export type UserHeaders = Readonly<Record<string, string | number | boolean | bigint | undefined>>;

@@ -2,7 +2,7 @@
 import type { SendOptions } from "./handler.ts";
 import type { AnyContract } from "./contract.ts";
 import { isPosthornError, messageOf, PosthornError } from "./errors.ts";
-import { userHeaders } from "./headers.ts";
+import { controlCharacters, userHeaders } from "./headers.ts";
 import { uuidv7 } from "./id.ts";
 import type { Message } from "./message.ts";
 import { messageBytes } from "./size.ts";
@@ -106,8 +106,6 @@ function encodeFailed(contract: AnyContract, why: string, cause?: unknown): Post
 }
 
 const longestText = 255;
-// eslint-disable-next-line no-control-regex -- control characters are what it looks for
-const controlCharacters = /[\u0000-\u001f\u007f]/;
 
 function checkText(name: string, text: string): string {
   if (
