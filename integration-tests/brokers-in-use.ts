@@ -1,17 +1,25 @@
 /** The brokers that the tests of one file use: started once, whichever way this machine has. */
 import { afterAll, beforeAll } from "vitest";
-import type { Broker } from "./brokers/broker.ts";
-import { resolveRabbitmq } from "./brokers/resolve.ts";
-import type { RabbitmqVersion } from "./brokers/broker.ts";
+import type { KafkaBroker, KafkaVersion, RabbitmqBroker, RabbitmqVersion, RunningBroker } from "./brokers/broker.ts";
+import { resolveKafka, resolveRabbitmq } from "./brokers/resolve.ts";
+import type { Resolved } from "./brokers/ways.ts";
 
 /** Starts a RabbitMQ before the tests of the file, ends it after them. A broker that cannot be had is a failure. */
-export function useRabbitmq(version: RabbitmqVersion): () => Broker {
-  let broker: Broker | undefined;
+export function useRabbitmq(version: RabbitmqVersion): () => RabbitmqBroker {
+  return use(`RabbitMQ ${version}`, () => resolveRabbitmq({ versions: [version], log: console.error }));
+}
+
+/** The same with a Kafka. */
+export function useKafka(version: KafkaVersion): () => KafkaBroker {
+  return use(`Kafka ${version}`, () => resolveKafka({ versions: [version], log: console.error }));
+}
+
+function use<B extends RunningBroker>(name: string, resolve: () => Promise<Resolved<B>>): () => B {
+  let broker: B | undefined;
   beforeAll(async () => {
-    const { brokers, missing } = await resolveRabbitmq({ versions: [version], log: console.error });
+    const { brokers, missing } = await resolve();
     [broker] = brokers;
-    if (broker === undefined)
-      throw new Error(`No RabbitMQ ${version}: ${missing.map(({ reason }) => reason).join("; ")}`);
+    if (broker === undefined) throw new Error(`No ${name}: ${missing.map(({ reason }) => reason).join("; ")}`);
   });
   afterAll(() => broker?.stop());
   return () => {

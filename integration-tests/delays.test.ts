@@ -1,20 +1,20 @@
 import { createBus, deliverAt, queue } from "@posthorn/core";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { useRabbitmq } from "./brokers-in-use.ts";
+import { durableBrokers, useBroker } from "./brokers-in-use.ts";
+import { transportFor } from "./transport-for.ts";
 
 const messages = 10_000;
 const shortestMs = 1_000;
 const longestMs = 30_000;
 
-describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
-  const broker = useRabbitmq(version);
+describe.each(durableBrokers)("on %s %s", (...name) => {
+  const broker = useBroker(name);
 
   test("10,000 messages delayed by 1 to 30 seconds: none early, none lost, over a kill and a restart of the broker", async () => {
     const { url, control } = broker();
     const Remind = queue("reminders").command("remind", { schema: z.object({ number: z.int(), dueAt: z.int() }) });
-    const transport = rabbitmq({ url });
+    const transport = await transportFor(url);
     await using bus = createBus({ service: "reminder", transport, observe: () => undefined, concurrency: 100 });
     const early: number[] = [];
     const handled = new Set<number>();

@@ -5,22 +5,22 @@ import path from "node:path";
 import { createInterface } from "node:readline";
 import { createBus } from "@posthorn/core";
 import { inletAddress } from "@posthorn/core/transport";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { describe, expect, test } from "vitest";
-import { useRabbitmq } from "./brokers-in-use.ts";
+import { durableBrokers, useBroker } from "./brokers-in-use.ts";
 import { work } from "./killed-consumer/contracts.ts";
+import { transportFor } from "./transport-for.ts";
 
 const program = path.resolve(import.meta.dirname, "killed-consumer/consumer.ts");
 const messages = 500;
 /** Kills happen after so many handlings have begun in one process: while others are under way. */
 const killAfter = [7, 40, 3, 90, 60];
 
-describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
-  const broker = useRabbitmq(version);
+describe.each(durableBrokers)("on %s %s", (...name) => {
+  const broker = useBroker(name);
 
   test("every confirmed message is handled or dead in the end, however often the consumer is killed", async () => {
     const name = "killed-consumer";
-    const transport = rabbitmq({ url: broker().url });
+    const transport = await transportFor(broker().url);
     await using sender = createBus({ service: "sender", transport });
     sender.declare(work(name));
     await sender.start();

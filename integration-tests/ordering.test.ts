@@ -1,11 +1,11 @@
 import path from "node:path";
 import { createBus } from "@posthorn/core";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { describe, expect, test } from "vitest";
-import { useRabbitmq } from "./brokers-in-use.ts";
+import { durableBrokers, useBroker } from "./brokers-in-use.ts";
 import type { Instance } from "./instances/process.ts";
 import { startInstance } from "./instances/process.ts";
 import { steps } from "./instances/steps.ts";
+import { transportFor } from "./transport-for.ts";
 
 const program = path.resolve(import.meta.dirname, "instances/ordered-consumer.ts");
 const keys = Array.from({ length: 16 }, (_, index) => `key-${index}`);
@@ -15,8 +15,8 @@ const instances = 4;
 /** An instance is ended, in turn by SIGKILL and by SIGTERM, and another started, each time so many more have been handled. */
 const every = total / 12;
 
-describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
-  const broker = useRabbitmq(version);
+describe.each(durableBrokers)("on %s %s", (...name) => {
+  const broker = useBroker(name);
 
   test("of each key the first successful handlings are in publish order, and nothing is lost, while instances come and go", async () => {
     const { url } = broker();
@@ -53,7 +53,7 @@ describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
 
     for (let index = 0; index < instances; index++) start();
     await ready.promise;
-    await using publisher = createBus({ service: "publisher", transport: rabbitmq({ url }) });
+    await using publisher = createBus({ service: "publisher", transport: await transportFor(url) });
     publisher.declare(Taken);
     await publisher.start();
     for (let number = 1; number <= perKey; number += 10) {

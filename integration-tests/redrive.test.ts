@@ -1,23 +1,23 @@
 import path from "node:path";
 import { createBus, deadLetter, topic } from "@posthorn/core";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { useRabbitmq } from "./brokers-in-use.ts";
+import { durableBrokers, useBroker } from "./brokers-in-use.ts";
 import { startInstance } from "./instances/process.ts";
+import { transportFor } from "./transport-for.ts";
 
 const program = path.resolve(import.meta.dirname, "instances/redriver.ts");
 const messages = 500;
 const killAfter = [100, 150];
 
-describe.each(["3.10", "4.0"] as const)("on RabbitMQ %s", (version) => {
-  const broker = useRabbitmq(version);
+describe.each(durableBrokers)("on %s %s", (...name) => {
+  const broker = useBroker(name);
 
   test("a redrive that is killed half-way and run again: every dead letter is handled, none lost, none sent to another group", async () => {
     const { url } = broker();
     const channel = topic("redriven");
     const Happened = channel.event("happened", { schema: z.object({ number: z.int() }) });
-    await using bus = createBus({ service: "service", transport: rabbitmq({ url }), observe: () => undefined });
+    await using bus = createBus({ service: "service", transport: await transportFor(url), observe: () => undefined });
     let healed = false;
     const repaired = new Map<number, number>();
     const other: number[] = [];

@@ -1,42 +1,64 @@
-// node cli.ts rabbitmq [3.10|4.0|4.3]: starts a broker, prints its URL, stops it on Ctrl-C, SIGTERM or the end of stdin.
+// node cli.ts rabbitmq|kafka [version]: starts a broker, prints its URL, stops it on Ctrl-C, SIGTERM or the end of stdin.
 import { once } from "node:events";
 import { fstatSync } from "node:fs";
-import type { RabbitmqVersion } from "./broker.ts";
-import { resolveRabbitmq } from "./resolve.ts";
+import type { RunningBroker } from "./broker.ts";
+import { resolveKafka, resolveRabbitmq } from "./resolve.ts";
 import { messageOf } from "./run.ts";
+import type { Resolved, ResolveOptions } from "./ways.ts";
 
-const versions: readonly RabbitmqVersion[] = ["3.10", "4.0", "4.3"];
-const [kind, wanted = "4.0"] = process.argv.slice(2);
-const version = versions.find((known) => known === wanted);
-
-if (kind !== "rabbitmq" || version === undefined) {
-  console.error(`usage: broker rabbitmq [${versions.join("|")}]`);
-  process.exitCode = 2;
-} else {
-  await serve(version);
+interface Offer {
+  readonly kind: RunningBroker["kind"];
+  readonly name: string;
+  readonly version: string;
+  readonly resolve: (options: Omit<ResolveOptions<never>, "versions">) => Promise<Resolved<RunningBroker>>;
 }
 
-async function serve(version: RabbitmqVersion): Promise<void> {
+/** Of each kind, the version that is meant when none is named comes first. */
+const offers: readonly Offer[] = [
+  ...(["4.0", "3.10", "4.3"] as const).map((version): Offer => ({
+    kind: "rabbitmq",
+    name: "RabbitMQ",
+    version,
+    resolve: (options) => resolveRabbitmq({ ...options, versions: [version] }),
+  })),
+  ...(["4.4", "3.9"] as const).map((version): Offer => ({
+    kind: "kafka",
+    name: "Kafka",
+    version,
+    resolve: (options) => resolveKafka({ ...options, versions: [version] }),
+  })),
+];
+
+const [kind, wanted] = process.argv.slice(2);
+const offer = offers.find(({ kind: known, version }) => known === kind && version === (wanted ?? version));
+
+if (offer === undefined) {
+  const [rabbitmq, kafka] = ["rabbitmq", "kafka"].map((kind) =>
+    offers.flatMap((offer) => (offer.kind === kind ? [offer.version] : [])).join("|"),
+  );
+  console.error(`usage: broker rabbitmq [${rabbitmq}] | kafka [${kafka}]`);
+  process.exitCode = 2;
+} else {
+  await serve(offer);
+}
+
+async function serve({ name, version, resolve }: Offer): Promise<void> {
   const alive = setInterval(() => undefined, 60_000); // a broker keeps no process alive
   const ending = new AbortController();
   const enough = Promise.race([once(ending.signal, "abort"), stdinEnd().then(() => ending.abort())]);
   // Not `once`: a library that finds itself the only listener left would end this process before its work.
   for (const signal of ["SIGINT", "SIGTERM"]) process.on(signal, () => ending.abort());
   try {
-    const { brokers, missing } = await resolveRabbitmq({
-      versions: [version],
-      signal: ending.signal,
-      log: console.error,
-    });
+    const { brokers, missing } = await resolve({ signal: ending.signal, log: console.error });
     const [broker] = brokers;
     if (broker === undefined) throw new Error(missing.map(({ reason }) => reason).join("; "));
-    console.error(`RabbitMQ ${broker.version} (${broker.origin}), until Ctrl-C:`);
+    console.error(`${name} ${broker.version} (${broker.origin}), until Ctrl-C:`);
     console.log(broker.url);
     await enough;
     await broker.stop();
   } catch (error) {
     if (!ending.signal.aborted) {
-      console.error(`no RabbitMQ ${version}: ${messageOf(error)}`);
+      console.error(`no ${name} ${version}: ${messageOf(error)}`);
       process.exitCode = 1;
     }
   } finally {

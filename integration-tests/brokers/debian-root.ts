@@ -1,7 +1,7 @@
 import { existsSync } from "node:fs";
-import { homedir } from "node:os";
 import { join } from "node:path";
 import { fileURLToPath } from "node:url";
+import { buildDeadlineMs, cacheFolder } from "./cache.ts";
 import { openRoom } from "./room.ts";
 import { run } from "./run.ts";
 
@@ -15,14 +15,6 @@ export interface DebianRootOptions {
 }
 
 const script = fileURLToPath(new URL("debian-root.sh", import.meta.url));
-const buildDeadlineMs = 15 * 60_000; // half a minute by rule; a slow mirror, or other builds in front, take longer
-
-/** Where brokers are kept between runs. */
-export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
-  const own = env["POSTHORN_CACHE"];
-  const shared = env["XDG_CACHE_HOME"];
-  return join(own || join(shared || join(homedir(), ".cache"), "posthorn"), "brokers");
-}
 
 /**
  * A folder with a Debian system and the packages in it, built on the first use (see `debian-root.sh`) and cached.

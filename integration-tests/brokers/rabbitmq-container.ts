@@ -1,12 +1,9 @@
-import type { Broker, RabbitmqControl } from "./broker.ts";
-import { guardContainer, removeContainer } from "./container-guard.ts";
+import type { RabbitmqBroker } from "./broker.ts";
+import { containerHost, startContainerServer } from "./container-server.ts";
 import { freePorts } from "./ports.ts";
 import { closeAllConnectionsArgs } from "./rabbitmq-commands.ts";
 import { quickDeadLetterRetries } from "./rabbitmq-native-settings.ts";
-import { awaitRabbitmq } from "./rabbitmq-probe.ts";
-import { messageOf } from "./run.ts";
-
-const startDeadlineMs = 90_000;
+import { awaitRabbitmq, probeRabbitmq } from "./rabbitmq-probe.ts";
 
 /**
  * Starts a RabbitMQ image in Docker, its AMQP port published on a free one that stays the same over restarts.
@@ -14,69 +11,40 @@ const startDeadlineMs = 90_000;
  * @throws Error when no Docker daemon answers, the image cannot be pulled, or the broker does not start (then with the
  * last lines of its log).
  */
-export async function startRabbitmqContainer(image: string, signal?: AbortSignal): Promise<Broker> {
-  const { GenericContainer, getContainerRuntimeClient, Wait } = await import("testcontainers"); // slow: only who needs it waits
-  const client = await getContainerRuntimeClient();
+export async function startRabbitmqContainer(
+  image: string,
+  { signal }: { readonly signal?: AbortSignal | undefined } = {},
+): Promise<RabbitmqBroker> {
   const [port = 0] = await freePorts(1);
-  const log: string[] = [];
-  const started = await new GenericContainer(image)
-    .withEnvironment({
-      RABBITMQ_NODENAME: "rabbit@localhost",
-      RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: quickDeadLetterRetries,
-    })
-    .withExposedPorts({ container: 5672, host: port })
-    .withLogConsumer((stream) => stream.on("data", (line) => log.push(String(line).trimEnd()) > 20 && log.shift()))
-    .withWaitStrategy(Wait.forLogMessage("Server startup complete"))
-    .withStartupTimeout(startDeadlineMs)
-    .start()
-    .catch((error: unknown) => {
-      throw new Error([messageOf(error), ...log].join("\n"), { cause: error });
-    });
+  const url = `amqp://guest:guest@${await containerHost()}:${port}`;
+  const server = await startContainerServer({
+    image,
+    equip: (container) =>
+      container
+        .withEnvironment({
+          RABBITMQ_NODENAME: "rabbit@localhost",
+          RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS: quickDeadLetterRetries,
+        })
+        .withExposedPorts({ container: 5672, host: port }),
+    readyText: "Server startup complete",
+    awaitReady: async (signal) => void (await awaitRabbitmq(url, { deadlineMs: 90_000, signal })),
+    signal,
+  });
+  const ctl = (...args: string[]): Promise<string> => server.exec("rabbitmqctl", "--quiet", ...args);
 
-  const id = started.getId();
-  guardContainer(id);
-  const stop = (): Promise<void> => removeContainer(id);
-  const container = client.container.getById(id);
-  const host = started.getHost().replace(/^localhost$/, "127.0.0.1"); // clients try ::1 first, where it need not be published
-  const url = `amqp://guest:guest@${host}:${port}`;
-
-  const ctl = async (...args: string[]): Promise<string> => {
-    const { output, stderr, exitCode } = await started.exec(["rabbitmqctl", "--quiet", ...args]);
-    if (exitCode !== 0) throw new Error(`rabbitmqctl ${args[0]} ended with ${exitCode}: ${stderr || output}`);
-    return output;
+  return {
+    kind: "rabbitmq",
+    version: await probeRabbitmq(url),
+    origin: "container",
+    url,
+    control: {
+      ...server.control,
+      ctl,
+      async closeAllConnections(reason) {
+        await ctl(...closeAllConnectionsArgs(reason));
+      },
+    },
+    stop: server.stop,
+    [Symbol.asyncDispose]: server.stop,
   };
-  // Docker refuses to stop or kill a paused container.
-  const resumeIfPaused = async (): Promise<void> => {
-    const { State } = await container.inspect();
-    if (State.Paused) await container.unpause();
-  };
-  const control: RabbitmqControl = {
-    ctl,
-    async closeAllConnections(reason) {
-      await ctl(...closeAllConnectionsArgs(reason));
-    },
-    async kill() {
-      await resumeIfPaused();
-      await container.kill();
-      await container.wait();
-    },
-    async shutDown() {
-      await resumeIfPaused();
-      await container.stop({ t: 60 });
-    },
-    async start() {
-      await container.start();
-      await awaitRabbitmq(url, { deadlineMs: startDeadlineMs });
-    },
-    pause: async () => void (await container.pause()),
-    resume: async () => void (await container.unpause()),
-  };
-
-  try {
-    const version = await awaitRabbitmq(url, { deadlineMs: 10_000, signal });
-    return { kind: "rabbitmq", version, origin: "container", url, control, stop, [Symbol.asyncDispose]: stop };
-  } catch (error) {
-    await stop();
-    throw error;
-  }
 }

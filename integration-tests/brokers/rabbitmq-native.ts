@@ -1,20 +1,19 @@
-import { mkdir, mkdtemp, rm, writeFile } from "node:fs/promises";
-import { tmpdir } from "node:os";
+import { mkdir, writeFile } from "node:fs/promises";
 import { join } from "node:path";
-import type { Broker, RabbitmqControl, RabbitmqVersion } from "./broker.ts";
+import type { RabbitmqBroker, RabbitmqVersion } from "./broker.ts";
 import { debianRoot } from "./debian-root.ts";
-import { freePorts } from "./ports.ts";
+import { type NativeOptions, nativeServer } from "./native-server.ts";
+import { onFreePorts } from "./ports.ts";
 import { closeAllConnectionsArgs } from "./rabbitmq-commands.ts";
-import { rabbitmqConfiguration, rabbitmqEnvironment, rabbitmqHome } from "./rabbitmq-native-settings.ts";
-import { awaitRabbitmq } from "./rabbitmq-probe.ts";
-import { openRoom, type Room } from "./room.ts";
-import { messageOf, run } from "./run.ts";
-import { type ServerProcess, startServerProcess } from "./server-process.ts";
-
-export interface NativeOptions {
-  readonly signal?: AbortSignal | undefined;
-  readonly log: (line: string) => void;
-}
+import {
+  rabbitmqConfiguration,
+  rabbitmqEnvironment,
+  rabbitmqHome,
+  type RabbitmqPorts,
+} from "./rabbitmq-native-settings.ts";
+import { awaitRabbitmq, probeRabbitmq } from "./rabbitmq-probe.ts";
+import { openRoomWithScratch } from "./room.ts";
+import { run } from "./run.ts";
 
 /** The Debian suite that carries each version. */
 const suites: Readonly<Record<RabbitmqVersion, string>> = { "3.10": "bookworm", "4.0": "trixie", "4.3": "forky" };
@@ -33,56 +32,56 @@ const mounts = `
  *
  * @throws Error that says why it cannot be had here; with the last lines of the broker's log when it does not start.
  */
-export async function startNativeRabbitmq(version: RabbitmqVersion, options: NativeOptions): Promise<Broker> {
+export async function startNativeRabbitmq(version: RabbitmqVersion, options: NativeOptions): Promise<RabbitmqBroker> {
   const { signal, log } = options;
   const suite = suites[version];
   const root = await debianRoot({ name: `rabbitmq-${suite}`, suite, packages: ["rabbitmq-server"], signal, log });
-  for (let attempt = 1; ; attempt++) {
-    try {
-      const broker = await startIn(root, signal);
-      if (broker.version.startsWith(`${version}.`)) return broker;
-      await broker.stop();
-      throw new Error(`Debian ${suite} has RabbitMQ ${broker.version} by now (its folder: ${root})`);
-    } catch (error) {
-      // Between the choice of a free port and its use another process may have taken it.
-      const portTaken = /eaddrinuse|address already in use/i.test(messageOf(error));
-      if (!portTaken || attempt === 3) throw error;
-    }
-  }
+  const broker = await onFreePorts(3, ([amqp = 0, distribution = 0, epmd = 0]) =>
+    startIn(root, { amqp, distribution, epmd }, signal),
+  );
+  if (broker.version.startsWith(`${version}.`)) return broker;
+  await broker.stop();
+  throw new Error(`Debian ${suite} has RabbitMQ ${broker.version} by now (its folder: ${root})`);
 }
 
-async function startIn(root: string, signal: AbortSignal | undefined): Promise<Broker> {
-  const [amqp = 0, distribution = 0, epmd = 0] = await freePorts(3);
-  const ports = { amqp, distribution, epmd };
-  const scratch = await mkdtemp(join(tmpdir(), "posthorn-rabbitmq-"));
-  const data = join(scratch, "data");
-  let room: Room;
-  try {
+async function startIn(root: string, ports: RabbitmqPorts, signal: AbortSignal | undefined): Promise<RabbitmqBroker> {
+  const { room, scratch } = await openRoomWithScratch("rabbitmq", async (scratch) => {
+    const data = join(scratch, "data");
     await mkdir(data);
     await writeFile(join(data, "rabbitmq.conf"), rabbitmqConfiguration(ports));
     await writeFile(join(data, "enabled_plugins"), "[].\n");
-    room = await openRoom({ prepare: [mounts, root, data], scratch });
-  } catch (error) {
-    await rm(scratch, { recursive: true, force: true });
-    throw error;
-  }
+    return [mounts, root, data];
+  });
 
   try {
-    const url = `amqp://guest:guest@127.0.0.1:${amqp}`;
-    const control = controlIn({
+    const url = `amqp://guest:guest@127.0.0.1:${ports.amqp}`;
+    const env = rabbitmqEnvironment(ports);
+    const inside = (...command: string[]): [string, ...string[]] => room.enter("chroot", root, ...command);
+    const ctl = (...args: string[]): Promise<string> =>
+      run(inside("/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", ...args), { name: `rabbitmqctl ${args[0]}`, env });
+    const server = nativeServer({
       room,
-      root,
-      url,
-      env: rabbitmqEnvironment(ports),
+      inside,
+      command: ["/usr/lib/rabbitmq/bin/rabbitmq-server"],
+      pidFile: `${rabbitmqHome}/pid`,
+      env,
       log: join(scratch, "log"),
+      readyText: "Server startup complete",
+      awaitReady: async (signal) => void (await awaitRabbitmq(url, { deadlineMs: 10_000, signal })),
     });
-    const version = await control.start(signal);
+    await server.start(signal);
     return {
       kind: "rabbitmq",
-      version,
+      version: await probeRabbitmq(url),
       origin: "native",
       url,
-      control: { ...control, start: async () => void (await control.start()) },
+      control: {
+        ...server,
+        ctl,
+        async closeAllConnections(reason) {
+          await ctl(...closeAllConnectionsArgs(reason));
+        },
+      },
       stop: () => room.close(),
       [Symbol.asyncDispose]: () => room.close(),
     };
@@ -90,76 +89,4 @@ async function startIn(root: string, signal: AbortSignal | undefined): Promise<B
     await room.close();
     throw error;
   }
-}
-
-interface Place {
-  readonly room: Room;
-  readonly root: string;
-  readonly url: string;
-  readonly env: Record<string, string>;
-  readonly log: string;
-}
-
-/** The control of a broker that is not running yet; its `start` also resolves to the broker's version. */
-interface NativeControl extends Omit<RabbitmqControl, "start"> {
-  start(signal?: AbortSignal): Promise<string>;
-}
-
-function controlIn({ room, root, url, env, log }: Place): NativeControl {
-  const inside = (...command: string[]): [string, ...string[]] => room.enter("chroot", root, ...command);
-  const ctl = (...args: string[]): Promise<string> =>
-    run(inside("/usr/lib/rabbitmq/bin/rabbitmqctl", "--quiet", ...args), { name: `rabbitmqctl ${args[0]}`, env });
-
-  let server: ServerProcess | undefined;
-  const running = (): ServerProcess => {
-    if (server === undefined || server.hasEnded) throw new Error("the broker is not running");
-    return server;
-  };
-  /** Runs a line of shell that finds the number of the broker's process in `$pid`. */
-  const withPid = async (line: string): Promise<void> => {
-    running();
-    await run(inside("sh", "-c", `read -r pid <${rabbitmqHome}/pid; ${line}`), { env });
-  };
-
-  return {
-    ctl,
-    async closeAllConnections(reason) {
-      await ctl(...closeAllConnectionsArgs(reason));
-    },
-    async kill() {
-      const broker = running();
-      await withPid('kill -KILL "$pid"');
-      await broker.ended(); // of the script around the broker, which waits for the broker
-    },
-    async shutDown() {
-      const broker = running();
-      await withPid('kill -TERM "$pid" && kill -CONT "$pid"'); // a paused one must go on to be able to stop
-      await broker.ended();
-    },
-    async pause() {
-      await withPid('kill -STOP "$pid" && until grep -q "^State:.T" "/proc/$pid/status"; do sleep 0.01; done');
-    },
-    async resume() {
-      await withPid('kill -CONT "$pid"');
-    },
-    async start(signal) {
-      if (server?.hasEnded === false) throw new Error("the broker is running already");
-      const command = inside("/usr/lib/rabbitmq/bin/rabbitmq-server");
-      try {
-        server = await startServerProcess({
-          command,
-          env,
-          log,
-          readyText: "Server startup complete",
-          deadlineMs: 90_000,
-          signal,
-        });
-        return await awaitRabbitmq(url, { deadlineMs: 10_000, signal });
-      } catch (error) {
-        // What was started must not be in the way of the next try. That fails only where the room has been closed.
-        await run(room.enter("sh", "-c", "kill -KILL -1")).catch(() => undefined);
-        throw error;
-      }
-    },
-  };
 }

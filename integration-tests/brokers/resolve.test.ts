@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { freePorts } from "./ports.ts";
-import { resolveRabbitmq } from "./resolve.ts";
+import { resolveKafka, resolveRabbitmq } from "./resolve.ts";
 
 afterEach(() => void vi.unstubAllEnvs());
 
@@ -12,5 +12,15 @@ test("where the address given answers nothing, no version can be had and nothing
   expect(missing).toMatchObject([
     { version: "3.10" },
     { version: "4.0", reason: expect.stringContaining("RABBITMQ_URL") },
+  ]);
+});
+
+test("the same of Kafka, for each of the addresses", async () => {
+  const [one, other] = await freePorts(2);
+  vi.stubEnv("KAFKA_BROKERS", `127.0.0.1:${one}, 127.0.0.1:${other}`);
+  const { brokers, missing } = await resolveKafka({ versions: ["3.9"] });
+  expect(brokers).toEqual([]);
+  expect(missing).toEqual([
+    { version: "3.9", reason: expect.stringMatching(new RegExp(`KAFKA_BROKERS.*:${one}; .*:${other}`)) },
   ]);
 });

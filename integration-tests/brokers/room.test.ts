@@ -3,7 +3,7 @@ import { mkdir } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, expect, test } from "vitest";
 import { poll } from "./poll.ts";
-import { openRoom } from "./room.ts";
+import { openRoom, openRoomWithScratch } from "./room.ts";
 import { run } from "./run.ts";
 import { importOf, namespaceOf, programsIn, startOtherProcess, temporaryFolder } from "./test-support.ts";
 
@@ -44,6 +44,17 @@ describe.skipIf(!hasNamespaces)("a room", () => {
     const scratch = await scratchFolder();
     await expect(openRoom({ prepare: ["echo no such thing >&2; false"], scratch })).rejects.toThrow("no such thing");
     expect(existsSync(scratch)).toBe(false);
+  });
+
+  test("one whose scratch folder cannot be furnished leaves nothing", async () => {
+    let left = "";
+    const vain = openRoomWithScratch("test", async (scratch) => {
+      left = scratch;
+      expect(existsSync(scratch)).toBe(true);
+      throw new Error("no furniture");
+    });
+    await expect(vain).rejects.toThrow("no furniture");
+    expect(existsSync(left)).toBe(false);
   });
 
   test("everything ends when the process that opened the room is killed", async () => {

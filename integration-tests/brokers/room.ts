@@ -1,11 +1,14 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
+import { mkdtemp, rm } from "node:fs/promises";
 import type { Socket } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 
 /**
- * A mount and process namespace of its own. What runs in it sees the machine's files and network; what it mounts nobody
+ * A mount and process namespace of its own, on Linux. What runs in it sees the machine's files and network; what it mounts nobody
  * else sees; and when the room closes, the kernel ends every process in it, daemons included, and drops every mount.
  *
  * A room closes by itself when this process ends, even by SIGKILL: its guard reads a pipe that ends then.
@@ -14,7 +17,7 @@ export interface Room extends AsyncDisposable {
   /** Its first process, as seen from outside. */
   readonly pid: number;
   /** The command line that runs `command` inside. */
-  enter(...command: string[]): [string, ...string[]];
+  readonly enter: (...command: string[]) => [string, ...string[]];
   /** Resolves when nothing of the room is left, `scratch` included. May be called more than once. */
   close(): Promise<void>;
 }
@@ -28,19 +31,24 @@ export interface RoomOptions {
 
 // The guard waits for the namespace to be gone, so nothing writes to the scratch folder any more when it removes it.
 const guard =
-  'unshare --mount --pid --fork --kill-child=KILL sh -c "$0" "$@"; [ -z "$scratch" ] || rm -rf -- "$scratch"';
+  'unshare $own --mount --pid --fork --kill-child=KILL sh -c "$0" "$@"; [ -z "$scratch" ] || rm -rf -- "$scratch"';
 // The namespace's first process: when it ends, everything in the namespace does. It must not be one that a signal to
 // "all processes" (-1) inside reaches, so it reads with the shell's own `read`. Its number out here it finds in /proc.
 const first =
   'set -e; read -r pid rest </proc/self/stat; prepare=$1; shift; eval "$prepare"; echo "$pid"; while read -r line; do :; done';
 
-/** @throws Error with what was written to stderr when a namespace cannot be had (it takes root) or `prepare` fails. */
+// Who is not root becomes so in a user namespace, where the system allows that: enough for what is its own.
+const isRoot = process.getuid?.() === 0;
+const own = isRoot ? "" : "--user --map-root-user";
+const enterOwn = isRoot ? [] : ["--user", "--preserve-credentials"];
+
+/** @throws Error with what was written to stderr when a namespace cannot be had or `prepare` fails. */
 export async function openRoom(options: RoomOptions = {}): Promise<Room> {
   const [script, ...args] = options.prepare ?? [":"];
   const child = spawn("sh", ["-c", guard, first, "room", script, ...args], {
     detached: true, // a Ctrl-C in the terminal must not end the guard before its work
     stdio: ["pipe", "pipe", "pipe"],
-    env: { ...process.env, scratch: options.scratch ?? "" },
+    env: { ...process.env, own, scratch: options.scratch ?? "" },
   });
   const ended = once(child, "close");
   const complaint = text(child.stderr);
@@ -58,8 +66,27 @@ export async function openRoom(options: RoomOptions = {}): Promise<Room> {
   };
   return {
     pid: Number(pid),
-    enter: (...command) => ["nsenter", `--target=${pid}`, "--mount", "--pid", "--", ...command],
+    enter: (...command) => ["nsenter", `--target=${pid}`, ...enterOwn, "--mount", "--pid", "--", ...command],
     close,
     [Symbol.asyncDispose]: close,
   };
+}
+
+/**
+ * A room with a new scratch folder in the system's temporary one. `furnish` fills the folder and resolves to how the room
+ * is prepared.
+ *
+ * @throws as `openRoom` and `furnish` do; then no folder is left.
+ */
+export async function openRoomWithScratch(
+  name: string,
+  furnish: (scratch: string) => Promise<NonNullable<RoomOptions["prepare"]>>,
+): Promise<{ readonly room: Room; readonly scratch: string }> {
+  const scratch = await mkdtemp(join(tmpdir(), `posthorn-${name}-`));
+  try {
+    return { room: await openRoom({ prepare: await furnish(scratch), scratch }), scratch };
+  } catch (error) {
+    await rm(scratch, { recursive: true, force: true });
+    throw error;
+  }
 }

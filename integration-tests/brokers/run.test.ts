@@ -5,6 +5,10 @@ test("resolves to what the command wrote to stdout", async () => {
   expect(await run(["sh", "-c", "echo out; echo err >&2"])).toBe("out\n");
 });
 
+test("or to what it wrote to stderr", async () => {
+  expect(await run(["sh", "-c", "echo out; echo err >&2"], { output: "stderr" })).toBe("err\n");
+});
+
 test("a failure tells the command, its status and its last lines", async () => {
   await expect(run(["sh", "-c", "echo the reason >&2; exit 3"])).rejects.toThrow("sh ended with 3: the reason");
 });

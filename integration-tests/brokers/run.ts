@@ -7,23 +7,25 @@ export interface RunOptions {
   readonly signal?: AbortSignal | undefined;
   /** Default 60,000. */
   readonly timeoutMs?: number;
+  /** Which of its outputs to resolve to; stdout if absent. */
+  readonly output?: "stdout" | "stderr";
 }
 
 /**
- * Runs a command to its end and resolves to what it wrote to stdout.
+ * Runs a command to its end and resolves to what it wrote.
  *
  * @throws Error that tells the command and the last lines it wrote; the reason of `signal` when that ended it.
  */
 export function run(command: readonly [string, ...string[]], options: RunOptions = {}): Promise<string> {
   const [file, ...args] = command;
-  const { name = file, signal, timeoutMs = 60_000, env = process.env } = options;
+  const { name = file, signal, timeoutMs = 60_000, env = process.env, output = "stdout" } = options;
   return new Promise((resolve, reject) => {
     execFile(
       file,
       args,
       { env, signal, timeout: timeoutMs, killSignal: "SIGKILL", maxBuffer: 64 << 20 },
       (error, stdout, stderr) => {
-        if (error === null) resolve(stdout);
+        if (error === null) resolve(output === "stdout" ? stdout : stderr);
         else if (signal?.aborted === true) reject(signal.reason);
         else {
           const ending =

@@ -2,13 +2,19 @@
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { createInterface } from "node:readline";
+import type { TransportConfig, TransportRegistry } from "@posthorn/core";
+import { openTransport } from "@posthorn/core";
 import type { HangingConsumer, HangingJob } from "@posthorn/contract-tests";
 import { runHangingConsumer } from "@posthorn/contract-tests";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { createStarts } from "./starts.ts";
 
-export async function spawnHangingConsumer(url: string, job: HangingJob): Promise<HangingConsumer> {
-  const child = spawn(process.execPath, [import.meta.filename, url, JSON.stringify(job)], {
+const registry: TransportRegistry = {
+  amqp: () => import("@posthorn/rabbitmq"),
+  kafka: () => import("@posthorn/kafka"),
+};
+
+export async function spawnHangingConsumer(config: TransportConfig, job: HangingJob): Promise<HangingConsumer> {
+  const child = spawn(process.execPath, [import.meta.filename, JSON.stringify({ config, job } satisfies Order)], {
     stdio: ["ignore", "pipe", "inherit"],
   });
   const exited = once(child, "exit");
@@ -29,7 +35,13 @@ export async function spawnHangingConsumer(url: string, job: HangingJob): Promis
   };
 }
 
+/** What the process is told. */
+interface Order {
+  readonly config: TransportConfig;
+  readonly job: HangingJob;
+}
+
 if (import.meta.main) {
-  const [url = "", job = "{}"] = process.argv.slice(2);
-  await runHangingConsumer(rabbitmq({ url }), JSON.parse(job) as HangingJob, (messageId) => console.log(messageId));
+  const { config, job } = JSON.parse(process.argv[2] ?? "{}") as Order;
+  await runHangingConsumer(await openTransport(config, registry), job, (messageId) => console.log(messageId));
 }

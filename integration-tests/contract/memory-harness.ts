@@ -67,6 +67,8 @@ const nameOf = (place: Place): string => sourceName({ ...place, id: "" });
 
 function nativeMemory(broker: MemoryBroker): NativeBroker {
   return {
+    countsHeld: false,
+    leaseOutlivesConnection: false,
     exists: async (place) => broker.sources().includes(nameOf(place)),
     ready: async (place) => broker.depth(nameOf(place)).ready,
     inFlight: async (place) => broker.depth(nameOf(place)).inFlight,

@@ -10,7 +10,7 @@ import type {
   Place,
 } from "@posthorn/contract-tests";
 import { rabbitmq } from "@posthorn/rabbitmq";
-import type { Broker, RabbitmqControl } from "../brokers/broker.ts";
+import type { RabbitmqBroker, RabbitmqControl } from "../brokers/broker.ts";
 import { spawnHangingConsumer } from "./hanging-consumer-process.ts";
 import { nativeRabbitmq, queueNames } from "./rabbitmq-native.ts";
 import { openTcpLink } from "./tcp-link.ts";
@@ -28,7 +28,7 @@ const bounds: Bounds = {
   backlog: 5_000,
 };
 
-export function rabbitmqHarness(broker: Broker): ContractHarness {
+export function rabbitmqHarness(broker: RabbitmqBroker): ContractHarness {
   const native = nativeRabbitmq(broker.url);
   const openTransport = (environment: OpenEnvironment = {}): Transport =>
     rabbitmq({ url: broker.url, heartbeatSeconds }, environment);
@@ -48,7 +48,7 @@ export function rabbitmqHarness(broker: Broker): ContractHarness {
   };
 }
 
-function rabbitmqFaults(broker: Broker): Faults {
+function rabbitmqFaults(broker: RabbitmqBroker): Faults {
   const control = broker.control ?? noControl(broker.url);
   return {
     openLink: () => rabbitmqLink(broker.url),

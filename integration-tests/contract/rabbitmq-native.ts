@@ -54,6 +54,8 @@ export function nativeRabbitmq(url: string): NativeRabbitmq {
   }
 
   return {
+    countsHeld: false,
+    leaseOutlivesConnection: false,
     async exists(place) {
       try {
         await onChannel(async (channel) => {

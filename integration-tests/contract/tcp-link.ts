@@ -7,12 +7,19 @@ export interface TcpLink {
   readonly port: number;
   /** Resets all connections. */
   cut(): void;
+  /** Ends all connections in good order. */
+  end(): void;
   /** `pass`: all is well. `down`: connections are reset at once. `stall`: nothing passes. `deaf`: nothing comes back. */
   mode: "pass" | "down" | "stall" | "deaf";
+  /** May be called more than once. */
   close(): Promise<void>;
 }
 
-export async function openTcpLink(target: { readonly host: string; readonly port: number }): Promise<TcpLink> {
+/** @param port where it listens; by default one that is free */
+export async function openTcpLink(
+  target: { readonly host: string; readonly port: number },
+  port = 0,
+): Promise<TcpLink> {
   const sockets = new Set<Socket>();
   let mode: TcpLink["mode"] = "pass";
   const hold = (socket: Socket): Socket => {
@@ -30,7 +37,7 @@ export async function openTcpLink(target: { readonly host: string; readonly port
     const upstream = hold(connect(target));
     const relay = (from: Socket, to: Socket, passes: () => boolean): void => {
       from.on("data", (chunk: Buffer) => {
-        if (passes() && !to.write(chunk)) {
+        if (passes() && to.writable && !to.write(chunk)) {
           from.pause();
           to.once("drain", () => from.resume());
         }
@@ -44,7 +51,7 @@ export async function openTcpLink(target: { readonly host: string; readonly port
     relay(client, upstream, () => mode === "pass" || mode === "deaf");
     relay(upstream, client, () => mode === "pass");
   });
-  server.listen(0, "127.0.0.1");
+  server.listen(port, "127.0.0.1");
   await once(server, "listening");
   const address = server.address();
   if (address === null || typeof address === "string") throw new Error("The link has no port.");
@@ -53,9 +60,13 @@ export async function openTcpLink(target: { readonly host: string; readonly port
     for (const socket of sockets) socket.resetAndDestroy();
     sockets.clear();
   };
+  let closed: Promise<unknown> | undefined;
   return {
     port: address.port,
     cut,
+    end() {
+      for (const socket of sockets) socket.end();
+    },
     get mode() {
       return mode;
     },
@@ -66,8 +77,8 @@ export async function openTcpLink(target: { readonly host: string; readonly port
     },
     async close() {
       cut();
-      server.close();
-      await once(server, "close");
+      closed ??= once(server.close(), "close");
+      await closed;
     },
   };
 }

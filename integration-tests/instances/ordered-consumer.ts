@@ -2,16 +2,16 @@
 // Prints what it has handled and when, unless the message was taken from it meanwhile; one handling in twenty fails.
 import { setTimeout as sleep } from "node:timers/promises";
 import { createBus } from "@posthorn/core";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { say } from "./say.ts";
 import { steps } from "./steps.ts";
+import { transportFor } from "../transport-for.ts";
 
 const [url = "", name = "", group = ""] = process.argv.slice(2);
 const failing = 0.05;
 
 const bus = createBus({
   service: group,
-  transport: rabbitmq({ url }),
+  transport: await transportFor(url),
   observe: () => undefined,
   concurrency: 16,
   retry: { attempts: 20, backoff: { initialMs: 5, maxMs: 20 } },

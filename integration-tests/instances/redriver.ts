@@ -1,13 +1,13 @@
 // Redrives the dead letters of a group, slowly enough to be killed meanwhile: node redriver.ts BROKER_URL TOPIC GROUP.
 import { createBus, topic } from "@posthorn/core";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { say } from "./say.ts";
+import { transportFor } from "../transport-for.ts";
 
 const [url = "", name = "", group = ""] = process.argv.slice(2);
 
 const bus = createBus({
   service: "operator",
-  transport: rabbitmq({ url }),
+  transport: await transportFor(url),
   observe: (event) => {
     if (event.name === "dead-letter.redriven") say("redriven", event.id);
   },

@@ -2,8 +2,8 @@
 import { writeSync } from "node:fs";
 import { setTimeout as sleep } from "node:timers/promises";
 import { createBus } from "@posthorn/core";
-import { rabbitmq } from "@posthorn/rabbitmq";
 import { work } from "./contracts.ts";
+import { transportFor } from "../transport-for.ts";
 
 const [url = "", name = ""] = process.argv.slice(2);
 /** At once, so that a kill loses nothing of what was said. */
@@ -11,7 +11,7 @@ const say = (line: string): void => void writeSync(1, `${line}\n`);
 
 const bus = createBus({
   service: "killed-consumer",
-  transport: rabbitmq({ url }),
+  transport: await transportFor(url),
   observe: () => undefined,
   concurrency: 5,
   retry: { attempts: 2, backoff: { initialMs: 5, maxMs: 5 } },

@@ -15,6 +15,11 @@ export interface ContractHarness {
   openWithWrongCredentials?(): Transport;
   /** A name for channels that no other case and no other run uses; at most 40 characters of those that channel names allow. */
   uniqueName(caseId: string): string;
+  /**
+   * Removes from the broker what begins with a name that `uniqueName` gave, when its case is over. For brokers that grow slow with what
+   * hundreds of cases leave behind; others leave it out.
+   */
+  removeAll?(name: string): Promise<void>;
   /** Ends what the harness started. */
   dispose(): Promise<void>;
 }
@@ -54,9 +59,16 @@ export interface Place {
 
 /** The broker as its own client sees it. */
 export interface NativeBroker {
+  /** Whether `ready` also counts what is with consumers: a log knows only what was settled. */
+  readonly countsHeld: boolean;
+  /**
+   * Whether a lease outlives the connection that it came over: a client that is back before `leaseMs` are over keeps what it held.
+   * Where not, a lease ends with its connection.
+   */
+  readonly leaseOutlivesConnection: boolean;
   /** Whether the broker has what belongs to the place. */
   exists(place: Place): Promise<boolean>;
-  /** Messages that wait there and are not with a consumer. */
+  /** Messages that wait there; those that are with a consumer are not among them, unless {@link countsHeld}. */
   ready(place: Place): Promise<number>;
   /** Messages that are with consumers; `undefined` where the broker does not tell. */
   inFlight(place: Place): Promise<number | undefined>;
@@ -116,6 +128,7 @@ export interface Link {
   swallowAnswers(): Promise<void>;
   /** Ends `down`, `stall` and `swallowAnswers`; connections that were stalled are reset. */
   restore(): Promise<void>;
+  /** Nothing more is asked of it. May be called more than once. */
   close(): Promise<void>;
 }
 

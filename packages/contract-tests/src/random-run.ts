@@ -10,6 +10,7 @@ import { keyedHappenedOn, numbers } from "./contracts.ts";
 import { durably } from "./durable.ts";
 import type { Link } from "./harness.ts";
 import type { Fault, Handling, History, Publish } from "./history.ts";
+import { keyedRollCall } from "./roll-call.ts";
 import { anything } from "./schema.ts";
 import type { Chance } from "./seeded.ts";
 import { seededChance } from "./seeded.ts";
@@ -64,6 +65,11 @@ export function createRandomRun(world: World, seed: number): RandomRun {
   const chance = seededChance(seed);
   const { bounds, faults, harness } = world;
   const { settlement, durable, delayedDelivery } = harness.capabilities;
+  /**
+   * How long after a fault its consequences may still show: who was cut off learns it late, and where a group shares partitions it takes them
+   * back from whoever is silent for a lease.
+   */
+  const aftermathMs = settlement === "prefix" ? Math.max(500, bounds.leaseMs) : 500;
   const event = keyedHappenedOn(world.orderedTopic("events"));
   const command = world.queue("commands").command("work", { schema: anything<Keyed>(), key: ({ key }) => key });
   const services = ["alpha", "beta"];
@@ -72,6 +78,8 @@ export function createRandomRun(world: World, seed: number): RandomRun {
   const handlings: (Handling & { readonly channel: string })[] = [];
   const broken: Fault[] = [];
   const dead = new Set<string>();
+  const eventCall = keyedRollCall(world);
+  const commandCall = keyedRollCall(world);
   let publisher: Instance | undefined;
   let count = 0;
 
@@ -118,18 +126,27 @@ export function createRandomRun(world: World, seed: number): RandomRun {
       },
     });
     const inProcess: RetryPolicy = { attempts: maxAttempts, backoff: { initialMs: 20, maxMs: 60 } };
-    bus.subscribe(event, handlerOf("topic", service, name), { retry: inProcess });
+    bus.subscribe(event, eventCall.answering(name, handlerOf("topic", service, name)), { retry: inProcess });
     if (service === services[0])
-      bus.handle(command, handlerOf("queue", command.channel.name, name), {
+      bus.handle(command, commandCall.answering(name, handlerOf("queue", command.channel.name, name)), {
         retry: delayedDelivery ? durably(maxAttempts, 100) : inProcess,
       });
     await bus.start({ timeoutMs: 2 * bounds.resumeMs });
+    const sender = senderOf();
+    await eventCall.complete((call) => sender.publish(event, call));
+    await commandCall.complete((call) => sender.send(command, call));
     instances.push({ service, name, bus, link });
   };
 
   const leave = async (instance: Instance, timeoutMs: number): Promise<void> => {
     instances.splice(instances.indexOf(instance), 1);
     await instance.bus.close({ timeoutMs });
+    await instance.link.close();
+  };
+
+  const senderOf = (): Bus => {
+    if (publisher === undefined) throw new Error("Nobody can send before the run has started.");
+    return publisher.bus;
   };
 
   /** Sends one message, and notes what its sender learns. */
@@ -141,8 +158,7 @@ export function createRandomRun(world: World, seed: number): RandomRun {
     const options = { id, timeoutMs, ...(notBefore === undefined ? {} : { notBefore }) };
     const invokedAt = Date.now();
     const data = { key, seq };
-    const bus = publisher?.bus;
-    if (bus === undefined) throw new Error("Nobody can send before the run has started.");
+    const bus = senderOf();
     const sent = channel === "topic" ? bus.publish(event, data, options) : bus.send(command, data, options);
     const outcome = await sent.then(
       () => "acked" as const,
@@ -177,8 +193,7 @@ export function createRandomRun(world: World, seed: number): RandomRun {
     const from = Date.now();
     await work();
     await healed();
-    // Who was cut off may learn it only now.
-    const fault = { what, from, to: Date.now() + 500 };
+    const fault = { what, from, to: Date.now() + aftermathMs };
     const own = settlement === "message" && instance !== undefined && instance !== publisher;
     broken.push(own ? { ...fault, instance: instance.name } : fault);
   };

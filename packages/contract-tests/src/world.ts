@@ -52,6 +52,8 @@ export interface World {
   ): Promise<Exclude<T, undefined | false>>;
   within<T>(what: string, promise: Promise<T>, withinMs?: number): Promise<T>;
 
+  /** How many messages wait at a place while consumers hold `held` others of it. */
+  waitingBeside(place: Place, held: number): Promise<number>;
   /**
    * Closes the buses and resolves when nothing waits at any of the places: whatever had been sent there was settled, and
    * nothing can come after it any more.
@@ -161,6 +163,10 @@ export function openWorld(harness: ContractHarness, caseId: string): OpenWorld {
     },
     eventually: wait,
     within: (what, promise, withinMs = bounds.patienceMs) => within(withinMs, what, promise),
+    async waitingBeside(place, held) {
+      const ready = await native.ready(place);
+      return native.countsHeld ? ready - held : ready;
+    },
     async closeAndFindEmpty(buses, places) {
       await Promise.all(buses.map((each) => each.close({ timeoutMs: bounds.patienceMs })));
       for (const place of places) {
@@ -198,6 +204,7 @@ export function openWorld(harness: ContractHarness, caseId: string): OpenWorld {
       };
       await Promise.all(closers.map((close) => attempt("a bus or transport to close", close)));
       for (const cleanup of cleanups.toReversed()) await attempt("the case to tidy up", async () => cleanup());
+      await attempt("what the case made to be removed", async () => harness.removeAll?.(prefix));
       return troubles;
     },
   };

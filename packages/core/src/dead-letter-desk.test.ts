@@ -1,4 +1,4 @@
-import { describe, expect, test } from "vitest";
+import { describe, expect, test, vi } from "vitest";
 import { z } from "zod";
 import type { Bus } from "./bus.ts";
 import { queue, topic } from "./channel.ts";
@@ -122,6 +122,15 @@ describe("looking", () => {
 });
 
 describe("redrive", () => {
+  test("keeps other redrives out while it lasts; a dry run and a look need not", async () => {
+    const { desk, transport } = await setup(dead(1));
+    const walk = vi.spyOn(transport.admin, "walk");
+    await desk.browse();
+    await desk.redrive({ dryRun: true });
+    await desk.redrive();
+    expect(walk.mock.calls.map(([, , { exclusive }]) => exclusive)).toEqual([false, false, true]);
+  });
+
   test("sends back to the failing group alone, as if for the first time, and removes what was accepted", async () => {
     const transport = createFakeTransport();
     const bus = createBus({ service: "ops", transport, observe: () => undefined });

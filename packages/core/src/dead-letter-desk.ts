@@ -55,9 +55,9 @@ export function createDeadLetterDesk(address: DeadLetterAddress, environment: De
   const walk = (
     visit: (deadLetter: DeadLetter) => Verdict | Promise<Verdict>,
     signal: AbortSignal,
-    maxPending = 1,
+    { maxPending = 1, exclusive = false } = {},
   ): Promise<void> =>
-    admin.walk(address, async (message) => visit(read(message)), { signal, limit: unlimited, maxPending });
+    admin.walk(address, async (message) => visit(read(message)), { signal, limit: unlimited, maxPending, exclusive });
 
   const redriveOne = async (dead: DeadLetter, signal: AbortSignal): Promise<void> => {
     await dispatcher.dispatch(inlet, toRedriven(dead), publishTimeoutMs, signal);
@@ -146,7 +146,7 @@ export function createDeadLetterDesk(address: DeadLetterAddress, environment: De
             return options.dryRun === true ? "keep" : "remove";
           },
           signal,
-          channel.ordered ? 1 : mostUnderWay,
+          { maxPending: channel.ordered ? 1 : mostUnderWay, exclusive: options.dryRun !== true },
         );
       } finally {
         // A walk that was cut off leaves nothing behind that would still be sent.

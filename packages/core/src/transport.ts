@@ -240,6 +240,11 @@ export interface WalkOptions extends Abortable {
   readonly limit: number;
   /** Most visits that are pending at a time, from 1. */
   readonly maxPending: number;
+  /**
+   * Another exclusive walk of the same source, of whichever process, visits no message that this one visits or may still visit: it
+   * waits for the end of this one, or goes past them. For visits with an effect that shall not come twice. Default false.
+   */
+  readonly exclusive?: boolean;
 }
 
 export interface Depth {
@@ -269,6 +274,8 @@ export type CreateTransport = (
   environment?: Partial<TransportEnvironment>,
 ) => Transport;
 
+export { abortable, abortedError, createNotice } from "./abort.ts";
+export type { Notice } from "./abort.ts";
 export { channelAddress, deadLetterAddress, inletAddress } from "./address.ts";
 export type {
   Address,

@@ -8,9 +8,8 @@ import type {
   Visit,
   WalkOptions,
 } from "@posthorn/core/transport";
-import { isPosthornError, PosthornError } from "@posthorn/core/transport";
+import { abortable, isPosthornError, PosthornError } from "@posthorn/core/transport";
 import type { Channel } from "amqplib";
-import { abortable } from "./abort.ts";
 import type { Link } from "./connection.ts";
 import { withChannel } from "./connection.ts";
 import { operationError } from "./errors.ts";

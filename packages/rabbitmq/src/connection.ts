@@ -3,10 +3,9 @@
  */
 import { setImmediate as turn } from "node:timers/promises";
 import type { Backoff, TransportEnvironment } from "@posthorn/core/transport";
-import { backoffDelay, messageOf, PosthornError, sleep } from "@posthorn/core/transport";
+import { abortable, backoffDelay, createNotice, messageOf, PosthornError, sleep } from "@posthorn/core/transport";
 import type { Channel, ChannelModel } from "amqplib";
 import { connect as connectAmqp } from "amqplib";
-import { abortable, createNotice } from "./abort.ts";
 import { fatalConnectError } from "./errors.ts";
 import type { Settings } from "./options.ts";
 

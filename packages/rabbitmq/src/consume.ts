@@ -1,8 +1,7 @@
 /** Receiving from one queue until stopped, across every loss of its channel. */
 import type { Abortable, Consumption, Delivery, Receive, Settlement } from "@posthorn/core/transport";
-import { sleep } from "@posthorn/core/transport";
+import { abortable, sleep } from "@posthorn/core/transport";
 import type { ConsumeMessage } from "amqplib";
-import { abortable } from "./abort.ts";
 import type { Link } from "./connection.ts";
 import { closedError } from "./connection.ts";
 import { decodeMessage } from "./decode.ts";

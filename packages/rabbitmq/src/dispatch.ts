@@ -3,11 +3,9 @@
  * missing exchange closes the channel, and must take no other message with it. Whatever goes to a queue shares the
  * channel of the default exchange, which always exists.
  */
-import type { Abortable, Clock, Message, Outbound, Receipt } from "@posthorn/core/transport";
-import { accepted } from "@posthorn/core/transport";
+import type { Abortable, Clock, Message, Notice, Outbound, Receipt } from "@posthorn/core/transport";
+import { abortable, abortedError, accepted, createNotice } from "@posthorn/core/transport";
 import type { ConfirmChannel, Options } from "amqplib";
-import type { Notice } from "./abort.ts";
-import { abortable, abortedError, createNotice } from "./abort.ts";
 import { sendApart } from "./apart.ts";
 import type { Batch, Confirms } from "./confirms.ts";
 import { createConfirms } from "./confirms.ts";

@@ -1,7 +1,6 @@
 /** Whether something exists on the broker, asked on a channel that serves nothing else: each "no" closes it. */
-import { isPosthornError } from "@posthorn/core/transport";
+import { abortable, isPosthornError } from "@posthorn/core/transport";
 import type { Channel } from "amqplib";
-import { abortable } from "./abort.ts";
 import type { Connection } from "./connection.ts";
 import { quiet } from "./connection.ts";
 import { replyCode, replyCodes } from "./errors.ts";

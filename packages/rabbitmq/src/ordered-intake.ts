@@ -7,9 +7,8 @@
  */
 import { createHash } from "node:crypto";
 import type { Consumption, Settlement } from "@posthorn/core/transport";
-import { sleep } from "@posthorn/core/transport";
+import { abortable, sleep } from "@posthorn/core/transport";
 import type { ConsumeMessage } from "amqplib";
-import { abortable } from "./abort.ts";
 import { closedError } from "./connection.ts";
 import type { Intake, IntakeOptions } from "./consume.ts";
 import { received, stopPatienceMs } from "./consume.ts";

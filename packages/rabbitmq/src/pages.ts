@@ -6,9 +6,8 @@
  * pages go back one after the other.
  */
 import type { Clock } from "@posthorn/core/transport";
-import { sleep } from "@posthorn/core/transport";
+import { createNotice, sleep } from "@posthorn/core/transport";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { createNotice } from "./abort.ts";
 import { delivered } from "./session.ts";
 
 const pageSize = 100;

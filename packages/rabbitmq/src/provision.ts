@@ -1,8 +1,7 @@
 /** How declarations come to exist, or are compared. */
 import type { Backoff, ProvisionMode, TopologyChange, TransportEnvironment } from "@posthorn/core/transport";
-import { backoffDelay, isPosthornError, sleep } from "@posthorn/core/transport";
+import { abortable, backoffDelay, isPosthornError, sleep } from "@posthorn/core/transport";
 import type { Channel } from "amqplib";
-import { abortable } from "./abort.ts";
 import type { Connection } from "./connection.ts";
 import { withChannel } from "./connection.ts";
 import type { Declaration, ExchangeDeclaration, QueueDeclaration } from "./declarations.ts";

@@ -3,9 +3,8 @@
  * on any other.
  */
 import type { Clock } from "@posthorn/core/transport";
-import { PosthornError, sleep } from "@posthorn/core/transport";
+import { abortable, PosthornError, sleep } from "@posthorn/core/transport";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { abortable } from "./abort.ts";
 import type { Connection } from "./connection.ts";
 import { closeChannel, quiet } from "./connection.ts";
 import type { Settlements } from "./settlements.ts";

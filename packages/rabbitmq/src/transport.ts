@@ -10,8 +10,7 @@ import type {
   TransportEvent,
   TransportHealth,
 } from "@posthorn/core/transport";
-import { isPosthornError, messageOf, systemClock } from "@posthorn/core/transport";
-import { abortable } from "./abort.ts";
+import { abortable, isPosthornError, messageOf, systemClock } from "@posthorn/core/transport";
 import { createAdmin } from "./admin.ts";
 import { createAppliedTopology } from "./applied.ts";
 import type { Connection, Link, LinkOptions } from "./connection.ts";

@@ -1,7 +1,6 @@
 /** Brings a consumer's channel up, and up again after every loss. */
 import type { Backoff, TransportEnvironment } from "@posthorn/core/transport";
-import { backoffDelay, isPosthornError, sleep } from "@posthorn/core/transport";
-import { abortable } from "./abort.ts";
+import { abortable, backoffDelay, isPosthornError, sleep } from "@posthorn/core/transport";
 import type { Link } from "./connection.ts";
 import { operationError, replyCode, replyCodes } from "./errors.ts";
 import type { Session, SessionOptions } from "./session.ts";

@@ -1,7 +1,7 @@
 /** Going once through the messages of a queue. */
+import { createNotice } from "@posthorn/core/transport";
 import type { Clock, Visit, WalkOptions } from "@posthorn/core/transport";
 import type { Channel, ConsumeMessage } from "amqplib";
-import { createNotice } from "./abort.ts";
 import { decodeMessage } from "./decode.ts";
 import type { Fetched } from "./pages.ts";
 import { createPages } from "./pages.ts";

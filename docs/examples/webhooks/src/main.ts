@@ -36,6 +36,7 @@ async function instance(service: string, name = service): Promise<Bus> {
   const transport = await openTransport(broker, {
     memory: () => import("@posthorn/memory"),
     amqp: () => import("@posthorn/rabbitmq"),
+    kafka: () => import("@posthorn/kafka"),
   });
   return stack.use(createBus({ service, transport, retry, observe: ledger.observe(name) }));
 }

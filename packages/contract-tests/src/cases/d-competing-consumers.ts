@@ -1,9 +1,10 @@
 /** D: the instances of one group share its messages. */
 import assert from "node:assert/strict";
-import type { Bus, QueueContract } from "@posthorn/core";
+import type { Bus, Handler, QueueContract } from "@posthorn/core";
 import type { ContractCase } from "../case.ts";
 import { handledNumbers, numbers, workOf } from "../contracts.ts";
 import type { Recorder } from "../recorder.ts";
+import { numberedRollCall } from "../roll-call.ts";
 import type { Numbered } from "../schema.ts";
 import type { World } from "../world.ts";
 import { deadLetters, inlet } from "../world.ts";
@@ -13,11 +14,15 @@ interface Instance {
   readonly got: Recorder<Numbered>;
 }
 
-async function startInstance(world: World, contract: QueueContract<Numbered, Numbered>): Promise<Instance> {
+async function startInstance(
+  world: World,
+  contract: QueueContract<Numbered, Numbered>,
+  around: (handler: Handler<Numbered>) => Handler<Numbered> = (handler) => handler,
+): Promise<Instance> {
   const bus = world.bus("billing", { concurrency: 4 });
   // A handler that yields, so that no instance can empty the queue before the others have looked.
   const got = world.recorder<Numbered>(() => new Promise((resolve) => setImmediate(resolve)));
-  bus.handle(contract, got.handler);
+  bus.handle(contract, around(got.handler));
   await bus.start();
   return { bus, got };
 }
@@ -33,10 +38,16 @@ export const competingConsumersCases: readonly ContractCase[] = [
     slowness: 2,
     async run(world) {
       const contract = workOf(world.queue());
-      const instances = await Promise.all(numbers(4).map(() => startInstance(world, contract)));
+      const rollCall = numberedRollCall(world);
+      const instances = await Promise.all(
+        numbers(4).map((n) =>
+          startInstance(world, contract, (handler) => rollCall.answering(`instance ${n}`, handler)),
+        ),
+      );
       const sender = world.bus("shop");
       sender.declare(contract);
       await sender.start();
+      await rollCall.complete((call) => sender.send(contract, call));
       await Promise.all(numbers(1_000).map((n) => sender.send(contract, { n })));
       await world.eventually("1,000 calls", () => handledBy(instances).length >= 1_000, {
         withinMs: 4 * world.bounds.patienceMs,

@@ -6,6 +6,7 @@ import { text } from "../bytes.ts";
 import type { ContractCase } from "../case.ts";
 import { handledNumbers, numbers, workOf } from "../contracts.ts";
 import { plainMessage } from "../messages.ts";
+import { numberedRollCall } from "../roll-call.ts";
 import type { Numbered } from "../schema.ts";
 import { plain, queueTopology } from "../topology.ts";
 import { deadLetters, inlet } from "../world.ts";
@@ -287,10 +288,12 @@ export const settlementCases: readonly ContractCase[] = [
       const [slow, other] = [world.bus("shop", { concurrency: 2 }), world.bus("shop", { concurrency: 2 })];
       const hold = world.gate();
       const got = world.recorder<Numbered>(({ data }) => (data.n === 0 ? hold.opened : undefined));
-      for (const bus of [slow, other]) {
-        bus.handle(contract, got.handler);
+      const rollCall = numberedRollCall(world);
+      for (const [index, bus] of [slow, other].entries()) {
+        bus.handle(contract, rollCall.answering(`instance ${index}`, got.handler));
         await bus.start();
       }
+      await rollCall.complete((call) => slow.send(contract, call));
       await slow.send(contract, { n: 0 });
       await got.waitFor(1);
       const started = performance.now();

@@ -13,12 +13,13 @@ import { inlet } from "../world.ts";
 async function holding(world: World, maxInFlight: number): Promise<Holding> {
   const channel = world.queue();
   const info = plain(channel);
+  const source = inletAddress(info, info.name);
   const transport = await world.transport(queueTopology(channel));
   const held: ((settlement: Settlement) => void)[] = [];
   let received = 0;
   let most = 0;
   const consumption = await transport.consume(
-    inletAddress(info, info.name),
+    source,
     () =>
       new Promise((resolve) => {
         received++;
@@ -37,7 +38,7 @@ async function holding(world: World, maxInFlight: number): Promise<Holding> {
     held,
     received: () => received,
     most: () => most,
-    ready: () => world.native.ready(inlet(channel)),
+    waiting: () => world.waitingBeside(inlet(channel), held.length),
     async dispatch(count) {
       const receipts = await transport.dispatch(
         numbers(count).map(() => ({ address: channelAddress(info), message: plainMessage() })),
@@ -48,6 +49,20 @@ async function holding(world: World, maxInFlight: number): Promise<Holding> {
     accept(count) {
       for (const settle of held.splice(0, count)) settle("accept");
     },
+    async successor() {
+      let taken = 0;
+      const another = await world.transport(queueTopology(channel));
+      const intake = await another.consume(
+        source,
+        async (): Promise<Settlement> => {
+          taken++;
+          return "accept";
+        },
+        { ...world.waiting, maxInFlight },
+      );
+      world.defer(() => intake.stop());
+      return () => taken;
+    },
   };
 }
 
@@ -56,9 +71,12 @@ interface Holding {
   readonly held: readonly unknown[];
   readonly received: () => number;
   readonly most: () => number;
-  readonly ready: () => Promise<number>;
+  /** What is on the broker and not here. */
+  readonly waiting: () => Promise<number>;
   readonly dispatch: (count: number) => Promise<void>;
   readonly accept: (count: number) => void;
+  /** Starts another one, which accepts what it gets. @returns how many that were */
+  readonly successor: () => Promise<() => number>;
 }
 
 export const inFlightCases: readonly ContractCase[] = [
@@ -67,17 +85,17 @@ export const inFlightCases: readonly ContractCase[] = [
     title: "a transport delivers as many at a time as it is told, exactly, and leaves the rest on the broker",
     tier: "core",
     async run(world) {
-      const { dispatch, held, ready, accept, most, received } = await holding(world, 3);
+      const { dispatch, held, waiting, accept, most, received } = await holding(world, 3);
       await dispatch(10);
       await world.eventually("three deliveries", () => held.length === 3);
-      await world.eventually("seven to stay on the broker", async () => (await ready()) === 7);
+      await world.eventually("seven to stay on the broker", async () => (await waiting()) === 7);
       while (received() < 10) {
         const before = received();
         accept(1);
         await world.eventually("the next delivery", () => received() > before);
       }
       accept(3);
-      await world.eventually("nothing to be left", async () => (await ready()) === 0);
+      await world.eventually("nothing to be left", async () => (await waiting()) === 0);
       assert.deepEqual([most(), received()], [3, 10]);
     },
   },
@@ -86,7 +104,7 @@ export const inFlightCases: readonly ContractCase[] = [
     title: "a transport that is resized delivers more at once, and fewer once what is pending has finished",
     tier: "core",
     async run(world) {
-      const { consumption, dispatch, held, accept, received, ready } = await holding(world, 1);
+      const { consumption, dispatch, held, accept, received, waiting } = await holding(world, 1);
       await dispatch(12);
       await world.eventually("one delivery", () => held.length === 1);
       consumption.resize(4);
@@ -94,7 +112,7 @@ export const inFlightCases: readonly ContractCase[] = [
       consumption.resize(2);
       accept(1);
       accept(1);
-      await world.eventually("eight to stay on the broker", async () => (await ready()) === 8);
+      await world.eventually("eight to stay on the broker", async () => (await waiting()) === 8);
       assert.equal(received(), 4, "what is pending is left to finish first");
       accept(1);
       await world.eventually("the fifth delivery", () => received() === 5);
@@ -105,7 +123,7 @@ export const inFlightCases: readonly ContractCase[] = [
         assert.ok(held.length <= 2, `two at a time, not ${held.length}`);
       }
       accept(2);
-      await world.eventually("nothing to be left", async () => (await ready()) === 0);
+      await world.eventually("nothing to be left", async () => (await waiting()) === 0);
     },
   },
   {
@@ -113,14 +131,14 @@ export const inFlightCases: readonly ContractCase[] = [
     title: "a paused transport delivers nothing to anybody, and everything once it is resumed",
     tier: "core",
     async run(world) {
-      const { consumption, dispatch, held, accept, received, ready } = await holding(world, 4);
+      const { consumption, dispatch, held, accept, received, waiting } = await holding(world, 4);
       await dispatch(2);
       await world.eventually("two deliveries", () => held.length === 2);
       consumption.pause();
       consumption.pause();
       await dispatch(3);
       accept(1);
-      await world.eventually("three to wait on the broker", async () => (await ready()) === 3, {
+      await world.eventually("three to wait on the broker", async () => (await waiting()) === 3, {
         seen: () => received(),
       });
       assert.equal(received(), 2);
@@ -132,7 +150,7 @@ export const inFlightCases: readonly ContractCase[] = [
       accept(5);
       await world.eventually("the last delivery", () => received() === 6);
       accept(1);
-      await world.eventually("nothing to be left", async () => (await ready()) === 0);
+      await world.eventually("nothing to be left", async () => (await waiting()) === 0);
     },
   },
   {
@@ -140,17 +158,26 @@ export const inFlightCases: readonly ContractCase[] = [
     title: "an intake that was stopped receives nothing more, and what it had not received goes to others",
     tier: "core",
     async run(world) {
-      const { consumption, dispatch, held, accept, received, ready } = await holding(world, 2);
+      const { consumption, dispatch, held, accept, received, waiting, successor } = await holding(world, 2);
       await dispatch(6);
       await world.eventually("two deliveries", () => held.length === 2);
       await world.within("the intake to stop", consumption.stop());
       accept(1);
-      await world.eventually("the four that were not received to be on the broker", async () => (await ready()) === 4, {
-        withinMs: world.bounds.redeliveryMs,
-      });
+      await world.eventually(
+        "the four that were not received to be on the broker",
+        async () => (await waiting()) === 4,
+        {
+          withinMs: world.bounds.redeliveryMs,
+        },
+      );
       accept(1);
       await dispatch(1);
-      await world.eventually("five to wait", async () => (await ready()) === 5);
+      await world.eventually("five to wait", async () => (await waiting()) === 5);
+      const taken = await successor();
+      await world.eventually("another one to get the five", () => taken() === 5, {
+        withinMs: world.bounds.redeliveryMs,
+      });
+      await world.eventually("nothing to be left", async () => (await waiting()) === 0);
       assert.equal(received(), 2, "none after stop");
       await consumption.stop();
     },

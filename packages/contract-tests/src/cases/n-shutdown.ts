@@ -33,7 +33,7 @@ export const shutdownCases: readonly ContractCase[] = [
       // What had been fetched and not begun is back on the broker while the three still run.
       await world.eventually(
         "the other seven to be given back",
-        async () => (await world.native.ready(inlet(contract.channel))) === 7,
+        async () => (await world.waitingBeside(inlet(contract.channel), 3)) === 7,
         { withinMs: world.bounds.redeliveryMs },
       );
       hold.open();

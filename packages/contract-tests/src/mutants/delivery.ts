@@ -78,7 +78,7 @@ export const deliveryMutants: readonly Mutant[] = [
   ),
   mutant(
     "The loss of a lease is never told.",
-    ["O1h", "E5"],
+    ["O1h", "O1d", "E5"],
     receiving(
       (receive) => (delivery) =>
         receive(withMessage(delivery, delivery.message, { lost: new AbortController().signal })),

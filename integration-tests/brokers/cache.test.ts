@@ -1,7 +1,7 @@
 import { homedir } from "node:os";
 import { join } from "node:path";
 import { expect, test } from "vitest";
-import { cacheFolder } from "./debian-root.ts";
+import { cacheFolder } from "./cache.ts";
 
 test("the cache is where POSTHORN_CACHE says", () => {
   expect(cacheFolder({ POSTHORN_CACHE: "/own", XDG_CACHE_HOME: "/xdg" })).toBe("/own/brokers");

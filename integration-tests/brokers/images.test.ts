@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { rabbitmqImages } from "./rabbitmq-images.ts";
+import { kafkaImages, rabbitmqImages } from "./images.ts";
 
 test("each version has its public image", () => {
   expect(rabbitmqImages(["3.10", "4.3"], {})).toEqual([
@@ -25,5 +25,12 @@ test("an image named for all occurs once, beside one named for a version", () =>
 test("an empty variable counts as not set", () => {
   expect(rabbitmqImages(["4.0"], { RABBITMQ_IMAGE: "", RABBITMQ_IMAGE_4_0: "" })).toEqual([
     { image: "rabbitmq:4.0-management-alpine", versions: ["4.0"] },
+  ]);
+});
+
+test("Kafka's are named in the same way", () => {
+  expect(kafkaImages(["4.4", "3.9"], { KAFKA_IMAGE_3_9: "own:3.9", RABBITMQ_IMAGE: "any" })).toEqual([
+    { image: "apache/kafka:4.4.0", versions: ["4.4"] },
+    { image: "own:3.9", versions: ["3.9"] },
   ]);
 });

@@ -1,4 +1,4 @@
-import { PosthornError } from "@posthorn/core/transport";
+import { PosthornError } from "./errors.ts";
 
 /** What a call rejects with when its caller gave it up. */
 export function abortedError(signal: AbortSignal): PosthornError {

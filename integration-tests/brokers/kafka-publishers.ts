@@ -1,0 +1,38 @@
+import { kafkaErrors, reassign, registerBroker, setClusterSetting } from "./kafka-requests.ts";
+import { appendErrors, userPartitions } from "./kafka-ready.ts";
+import { absentBrokerId, brokerId } from "./kafka-settings.ts";
+import type { Address } from "./kafka-wire.ts";
+import { poll } from "./poll.ts";
+
+const deadlineMs = 10_000;
+
+/**
+ * Makes it possible to block publishers. `min.insync.replicas` alone does nothing on a single broker: it counts no more
+ * than the replicas that a partition has. So there is a second broker, in name only, that can be a replica and never is
+ * in sync.
+ */
+export async function registerAbsentBroker(controller: Address, clusterId: string): Promise<void> {
+  await registerBroker(controller, absentBrokerId, clusterId);
+}
+
+/** See `KafkaControl.blockPublishers`. The broker's own topics keep their one replica, so offsets can be committed. */
+export async function blockPublishers(address: Address): Promise<void> {
+  await setClusterSetting(address, "min.insync.replicas", "2");
+  const alone = (await userPartitions(address)).filter(({ replicas }) => replicas.length === 1);
+  if (alone.length > 0) await reassign(address, alone, [brokerId, absentBrokerId]);
+  await awaitAppendErrors(address, kafkaErrors.notEnoughReplicas);
+}
+
+export async function unblockPublishers(address: Address): Promise<void> {
+  await setClusterSetting(address, "min.insync.replicas", "1");
+  await awaitAppendErrors(address, kafkaErrors.corruptMessage);
+}
+
+/** The controller answers before the broker has heard of it. */
+async function awaitAppendErrors(address: Address, wanted: number): Promise<void> {
+  await poll(
+    `error code ${wanted} from all partitions`,
+    async () => ((await appendErrors(address)).every((code) => code === wanted) ? true : undefined),
+    { deadlineMs },
+  );
+}

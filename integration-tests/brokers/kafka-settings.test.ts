@@ -1,0 +1,70 @@
+import { expect, test } from "vitest";
+import { formatArguments, kafkaConfiguration, kafkaPortCount, kafkaPorts, newClusterId } from "./kafka-settings.ts";
+
+const ports = kafkaPorts(Array.from({ length: kafkaPortCount }, (_, index) => 1001 + index));
+
+/** The value of a setting, in its parts. */
+function setting(name: string, place: { readonly bind: string; readonly host: string }): string[] {
+  const configuration = kafkaConfiguration({ ports, ...place, data: "/data", keystore: "/keystore.pem" });
+  const line = configuration.split("\n").find((line) => line.startsWith(`${name}=`));
+  return line?.slice(name.length + 1).split(",") ?? [];
+}
+
+const here = { bind: "127.0.0.1", host: "127.0.0.1" };
+
+test("a plain, a secured and a controller's listener, and six links, each with a port of its own", () => {
+  expect(setting("listeners", here)).toEqual([
+    "PLAIN://127.0.0.1:1001",
+    "SECURED://127.0.0.1:1002",
+    "LINK0://127.0.0.1:1004",
+    "LINK1://127.0.0.1:1006",
+    "LINK2://127.0.0.1:1008",
+    "LINK3://127.0.0.1:1010",
+    "LINK4://127.0.0.1:1012",
+    "LINK5://127.0.0.1:1014",
+    "CONTROLLER://127.0.0.1:1003",
+  ]);
+});
+
+test("a link advertises the port of its proxy, every other listener itself", () => {
+  expect(setting("advertised.listeners", here)).toEqual([
+    "PLAIN://127.0.0.1:1001",
+    "SECURED://127.0.0.1:1002",
+    "LINK0://127.0.0.1:1005",
+    "LINK1://127.0.0.1:1007",
+    "LINK2://127.0.0.1:1009",
+    "LINK3://127.0.0.1:1011",
+    "LINK4://127.0.0.1:1013",
+    "LINK5://127.0.0.1:1015",
+  ]);
+  expect(ports.links[0]).toEqual({ listenPort: 1004, advertisedPort: 1005 });
+});
+
+test("in a container all addresses are bound, and that of the host is advertised; proxies are where the tests are", () => {
+  const container = { bind: "0.0.0.0", host: "docker.example" };
+  expect(setting("listeners", container)).toContain("PLAIN://0.0.0.0:1001");
+  expect(setting("advertised.listeners", container)).toContain("PLAIN://docker.example:1001");
+  expect(setting("advertised.listeners", container)).toContain("LINK0://127.0.0.1:1005");
+});
+
+test("only the secured listener wants TLS and a user", () => {
+  const protocols = setting("listener.security.protocol.map", here);
+  expect(protocols.filter((protocol) => !protocol.endsWith(":PLAINTEXT"))).toEqual(["SECURED:SASL_SSL"]);
+});
+
+test("too few ports are refused", () => {
+  expect(() => kafkaPorts([1, 2, 3])).toThrow("15 ports, not 3");
+});
+
+test("the user is made for both kinds of SCRAM when the data folder is", () => {
+  const users = formatArguments("id", "/server.properties").filter((argument) => argument.startsWith("SCRAM"));
+  expect(users).toEqual([
+    "SCRAM-SHA-256=[name=posthorn,password=posthorn-secret]",
+    "SCRAM-SHA-512=[name=posthorn,password=posthorn-secret]",
+  ]);
+});
+
+test("no cluster id begins with a hyphen, which is an option to StorageTool", () => {
+  const ids = Array.from({ length: 1_000 }, newClusterId);
+  expect(ids.filter((id) => !/^\w[\w-]{21}$/.test(id))).toEqual([]);
+});

@@ -1,0 +1,135 @@
+import { randomBytes } from "node:crypto";
+import type { KafkaLink } from "./broker.ts";
+
+/** The ports that one Kafka listens on. */
+export interface KafkaPorts {
+  readonly plain: number;
+  readonly secured: number;
+  readonly controller: number;
+  readonly links: readonly KafkaLink[];
+}
+
+const linkCount = 6;
+
+/** How many free ports `kafkaPorts` wants. */
+export const kafkaPortCount: number = 3 + 2 * linkCount;
+
+export function kafkaPorts(free: readonly number[]): KafkaPorts {
+  if (free.length !== kafkaPortCount) throw new Error(`a Kafka takes ${kafkaPortCount} ports, not ${free.length}`);
+  const [plain = 0, secured = 0, controller = 0, ...rest] = free;
+  const links = Array.from({ length: linkCount }, (_, index) => {
+    const [listenPort = 0, advertisedPort = 0] = rest.slice(2 * index);
+    return { listenPort, advertisedPort };
+  });
+  return { plain, secured, controller, links };
+}
+
+/** The user of the secured listener, whatever the mechanism. */
+export const kafkaUser = { username: "posthorn", password: "posthorn-secret" } as const;
+
+/** The id of the broker, and that of one that exists in name only (see kafka-publishers.ts). */
+export const brokerId = 1;
+export const absentBrokerId = 1000;
+
+export interface KafkaPlace {
+  readonly ports: KafkaPorts;
+  /** The address that its listeners bind to. */
+  readonly bind: string;
+  /** The host under which clients reach it; for links that is 127.0.0.1, where their proxies are. */
+  readonly host: string;
+  /** Where it keeps its data. */
+  readonly data: string;
+  /** A file with its private key and certificate, PEM. */
+  readonly keystore: string;
+}
+
+/** The content of its `server.properties`: one node that is broker and controller, modest, and quick to start again. */
+export function kafkaConfiguration({ ports, bind, host, data, keystore }: KafkaPlace): string {
+  const listeners = [
+    { name: "PLAIN", port: ports.plain, advertised: `${host}:${ports.plain}`, protocol: "PLAINTEXT" },
+    { name: "SECURED", port: ports.secured, advertised: `${host}:${ports.secured}`, protocol: "SASL_SSL" },
+    ...ports.links.map(({ listenPort, advertisedPort }, index) => ({
+      name: `LINK${index}`,
+      port: listenPort,
+      advertised: `127.0.0.1:${advertisedPort}`,
+      protocol: "PLAINTEXT",
+    })),
+  ];
+  const controller = { name: "CONTROLLER", port: ports.controller, protocol: "PLAINTEXT" };
+  const bound = [...listeners, controller];
+  return lines({
+    "process.roles": "broker,controller",
+    "node.id": brokerId,
+    "controller.quorum.voters": `${brokerId}@127.0.0.1:${ports.controller}`,
+    "controller.listener.names": controller.name,
+    "inter.broker.listener.name": "PLAIN",
+    listeners: bound.map(({ name, port }) => `${name}://${bind}:${port}`).join(),
+    "advertised.listeners": listeners.map(({ name, advertised }) => `${name}://${advertised}`).join(),
+    "listener.security.protocol.map": bound.map(({ name, protocol }) => `${name}:${protocol}`).join(),
+    ...security(keystore),
+    "log.dirs": data,
+
+    // One broker is all there is.
+    "default.replication.factor": 1,
+    "min.insync.replicas": 1,
+    "offsets.topic.replication.factor": 1,
+    "transaction.state.log.replication.factor": 1,
+    "transaction.state.log.min.isr": 1,
+    "share.coordinator.state.topic.replication.factor": 1,
+    "share.coordinator.state.topic.min.isr": 1,
+    // Enough to see that there are several.
+    "offsets.topic.num.partitions": coordinatorPartitions,
+    "transaction.state.log.num.partitions": 3,
+
+    "auto.create.topics.enable": false,
+    "group.initial.rebalance.delay.ms": 0,
+    "group.min.session.timeout.ms": 1000,
+    // A broker that is started again waits for the end of the session it had.
+    "broker.session.timeout.ms": 2000,
+    "broker.heartbeat.interval.ms": 500,
+    // Threads are per listener.
+    "num.network.threads": 2,
+    "num.io.threads": 4,
+    "log.cleaner.dedupe.buffer.size": 8 << 20, // 128 MB by default, taken at once
+  });
+}
+
+/** The partitions of the topic of offsets: as many coordinators are there. */
+export const coordinatorPartitions = 3;
+
+function security(keystore: string): Record<string, string> {
+  const { username, password } = kafkaUser;
+  const modules = "org.apache.kafka.common.security";
+  const prefix = "listener.name.secured";
+  return {
+    [`${prefix}.ssl.keystore.type`]: "PEM",
+    [`${prefix}.ssl.keystore.location`]: keystore,
+    [`${prefix}.sasl.enabled.mechanisms`]: "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
+    [`${prefix}.plain.sasl.jaas.config`]: `${modules}.plain.PlainLoginModule required user_${username}="${password}";`,
+    [`${prefix}.scram-sha-256.sasl.jaas.config`]: `${modules}.scram.ScramLoginModule required;`,
+    [`${prefix}.scram-sha-512.sasl.jaas.config`]: `${modules}.scram.ScramLoginModule required;`,
+    [`${prefix}.oauthbearer.sasl.jaas.config`]: `${modules}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";`,
+    [`${prefix}.oauthbearer.sasl.server.callback.handler.class`]: `${modules}.oauthbearer.internals.unsecured.OAuthBearerUnsecuredValidatorCallbackHandler`,
+  };
+}
+
+/** What StorageTool is called with to make the data folder, and the SCRAM users in it. */
+export function formatArguments(clusterId: string, configuration: string): string[] {
+  const { username, password } = kafkaUser;
+  const users = ["SCRAM-SHA-256", "SCRAM-SHA-512"].flatMap((mechanism) => [
+    "--add-scram",
+    `${mechanism}=[name=${username},password=${password}]`,
+  ]);
+  return ["format", "--cluster-id", clusterId, "--config", configuration, ...users];
+}
+
+/** A new name of a cluster, as Kafka makes them. StorageTool takes one that begins with "-" for an option. */
+export function newClusterId(): string {
+  return randomBytes(16).toString("base64url").replace(/^-/, "_");
+}
+
+function lines(properties: Readonly<Record<string, string | number | boolean>>): string {
+  return Object.entries(properties)
+    .map(([name, value]) => `${name}=${value}\n`)
+    .join("");
+}

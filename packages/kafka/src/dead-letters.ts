@@ -1,0 +1,86 @@
+/** Dead letters as a log has them: going through those that are alive, page by page, and removing them. */
+import type { Asking } from "./asking.ts";
+import { decodeDeadLetter } from "./decode.ts";
+import type { LiveDeadLetters } from "./dead-letter-index.ts";
+import { fetchPage } from "./dead-letter-index.ts";
+import { connectionLost } from "./errors.ts";
+import type { Producer } from "./producer.ts";
+import type { FetchedRecord } from "./records.ts";
+import { createRemovals, tombstone } from "./removals.ts";
+import type { WaitingMessages } from "./walk.ts";
+
+/** @param signal ends what is under way */
+export function waitingDeadLetters(
+  asking: Asking,
+  producer: Pick<Producer, "send">,
+  topic: string,
+  live: LiveDeadLetters,
+  signal: AbortSignal,
+): WaitingMessages {
+  const removals = createRemovals(producer, topic, signal);
+  const places = live.places[Symbol.iterator]();
+  /** What is left of the page, the next one last. */
+  let page: FetchedRecord[] = [];
+  /** Where the page ends. */
+  let next = 0n;
+
+  /** `undefined` when compaction has taken it since it was seen: it was removed. */
+  async function recordAt(offset: bigint): Promise<FetchedRecord | undefined> {
+    if (offset >= next) {
+      const { records, next: end } = await fetchPage(asking, topic, offset, signal);
+      page = [...records].reverse();
+      next = end;
+    }
+    for (;;) {
+      const record = page.at(-1);
+      if (record === undefined || record.offset > offset) return undefined;
+      page.pop();
+      if (record.offset === offset) return record;
+    }
+  }
+
+  return {
+    async next() {
+      await removals.room();
+      for (;;) {
+        const { value: entry, done } = places.next();
+        if (done === true) return undefined;
+        const [key, { offset }] = entry;
+        if (offset >= live.end) return undefined;
+        const record = await recordAt(offset);
+        if (record === undefined) continue;
+        return {
+          message: decodeDeadLetter(record).message,
+          settle: (remove) => {
+            if (remove) removals.add(key);
+          },
+        };
+      }
+    },
+    finish: () => removals.done(),
+  };
+}
+
+/** Tombstones that go together. */
+const purgeBatch = 1_000;
+
+/** @returns how many dead letters that were */
+export async function purgeDeadLetters(
+  producer: Pick<Producer, "send">,
+  topic: string,
+  { places, end }: LiveDeadLetters,
+  signal: AbortSignal,
+): Promise<number> {
+  const keys = Array.from(places, ([key, { offset }]) => (offset < end ? key : undefined)).filter(
+    (key) => key !== undefined,
+  );
+  for (let from = 0; from < keys.length; from += purgeBatch) {
+    const batch = keys.slice(from, from + purgeBatch);
+    const receipts = await producer.send(
+      batch.map((key) => tombstone(topic, key)),
+      signal,
+    );
+    for (const receipt of receipts) if (!receipt.accepted) throw receipt.error;
+  }
+  return keys.length;
+}

@@ -1,0 +1,182 @@
+/** Brings records from the brokers into the windows: one fetch at a time from each broker, as much as there is room for. */
+import type { TransportEnvironment } from "@posthorn/core/transport";
+import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
+import type { FetchedPartition } from "./client.ts";
+import { ConnectionFailure } from "./client.ts";
+import type { Cluster } from "./cluster.ts";
+import { errorClass, errorCodes, kafkaError, unreadable } from "./errors.ts";
+import type { Settings } from "./options.ts";
+import type { PartitionWindow } from "./window.ts";
+
+export interface FetchingOptions {
+  readonly cluster: Cluster;
+  readonly environment: TransportEnvironment;
+  readonly settings: Settings;
+  readonly lane: string;
+  readonly ending: AbortSignal;
+  /** All partitions that are read now. */
+  readonly windows: () => Iterable<PartitionWindow>;
+  /** How many more records of a partition are wanted when fewer wait; 0 while it takes none. */
+  readonly wanted: (window: PartitionWindow) => number;
+  readonly onRecords: () => void;
+  /** The records at the window's position are not there any more, or not yet. */
+  readonly onOutOfRange: (window: PartitionWindow) => void;
+  readonly onMissing: (topic: string) => void;
+  readonly onFailed: (error: unknown) => void;
+}
+
+export interface Fetching {
+  /** Something has changed: there is room, or a partition more. */
+  wake(): void;
+}
+
+/** Most records between the oldest that is open and the newest that is here: what a crash can bring back of one partition. */
+const longestWindow = 10_000;
+const partitionBytes = 1_048_576;
+/** While some partitions are left out of a fetch, for room, it must not wait long: they may be wanted soon. */
+const impatientMs = 50;
+const retryBackoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.5 } as const;
+/** What cannot be read today can perhaps be read tomorrow, by another version. */
+const unreadableRetryMs = 10_000;
+
+export function createFetching(options: FetchingOptions): Fetching {
+  const { cluster, environment, settings, lane, ending } = options;
+  const { clock } = environment;
+  /** Brokers that are asked now. */
+  const asked = new Set<number>();
+  /** Left out until then. */
+  const blocked = new WeakMap<PartitionWindow, number>();
+  let woken = false;
+  let refreshing = false;
+  let failures = 0;
+
+  function wake(): void {
+    if (woken || ending.aborted) return;
+    woken = true;
+    setImmediate(() => {
+      woken = false;
+      fetchAll();
+    });
+  }
+
+  function fetchAll(): void {
+    if (ending.aborted) return;
+    let room = settings.fetchMaxBytes;
+    const byLeader = new Map<number, PartitionWindow[]>();
+    const leaderless = new Set<string>();
+    let leftOut = false;
+    for (const window of options.windows()) {
+      room -= window.bytes;
+      const leader = cluster.leader(window.topic, window.partition);
+      if (leader === undefined) leaderless.add(window.topic);
+      else if (window.waiting >= options.wanted(window) || window.length >= longestWindow || isBlocked(window)) leftOut = true;
+      else {
+        const others = byLeader.get(leader);
+        if (others === undefined) byLeader.set(leader, [window]);
+        else others.push(window);
+      }
+    }
+    if (leaderless.size > 0) void refresh(leaderless);
+    if (room <= 0) return;
+    for (const [leader, windows] of byLeader) {
+      if (asked.has(leader)) continue;
+      asked.add(leader);
+      void fetchFrom(leader, windows, room, leftOut ? Math.min(impatientMs, settings.fetchMaxWaitMs) : settings.fetchMaxWaitMs);
+    }
+  }
+
+  function isBlocked(window: PartitionWindow): boolean {
+    const until = blocked.get(window);
+    return until !== undefined && until > clock.monotonic();
+  }
+
+  async function fetchFrom(
+    leader: number,
+    windows: readonly PartitionWindow[],
+    maxBytes: number,
+    maxWaitMs: number,
+  ): Promise<void> {
+    try {
+      const connection = await cluster.node(leader, lane, ending);
+      const positions = new Map(windows.map((window) => [window, window.position]));
+      const answers = await connection.fetch({
+        maxWaitMs,
+        maxBytes,
+        partitions: windows.map((window) => ({
+          topic: window.topic,
+          partition: window.partition,
+          offset: BigInt(window.position),
+          maxBytes: Math.min(partitionBytes, maxBytes),
+        })),
+      });
+      failures = 0;
+      for (const answer of answers) {
+        const window = windows.find(({ topic, partition }) => topic === answer.topic && partition === answer.partition);
+        // It may have been set elsewhere meanwhile.
+        if (window !== undefined && window.position === positions.get(window)) take(window, answer);
+      }
+      options.onRecords();
+    } catch (error) {
+      if (ending.aborted) return;
+      if (!(error instanceof ConnectionFailure)) options.onFailed(error);
+      await recover();
+    } finally {
+      asked.delete(leader);
+      wake();
+    }
+  }
+
+  function take(window: PartitionWindow, answer: FetchedPartition): void {
+    const { error, undecodable } = answer;
+    const what = `partition ${answer.partition} of topic ${JSON.stringify(answer.topic)}`;
+    if (error === 0) {
+      window.append(answer.records, Number(answer.next));
+      if (undecodable === undefined) return;
+      options.onFailed(unreadable(what, undecodable));
+      block(window, unreadableRetryMs);
+    } else if (error === errorCodes.OFFSET_OUT_OF_RANGE) {
+      block(window, impatientMs);
+      options.onOutOfRange(window);
+    } else {
+      const meaning = errorClass(error);
+      if (meaning !== "retriable" && meaning !== "unroutable") options.onFailed(kafkaError(error, what));
+      block(window, impatientMs);
+      void refresh(new Set([window.topic]));
+    }
+  }
+
+  function block(window: PartitionWindow, forMs: number): void {
+    blocked.set(window, clock.monotonic() + forMs);
+    clock.setTimeout(wake, forMs, { unref: true });
+  }
+
+  /** Asks who leads what, and tells of what does not exist. */
+  async function refresh(topics: ReadonlySet<string>): Promise<void> {
+    if (refreshing || ending.aborted) return;
+    refreshing = true;
+    try {
+      const found = await cluster.topics(topics, ending, true);
+      for (const topic of topics) if (!found.has(topic)) options.onMissing(topic);
+      await sleep(clock, impatientMs, ending);
+    } catch (error) {
+      if (!ending.aborted) {
+        if (!(error instanceof ConnectionFailure)) options.onFailed(error);
+        await recover();
+      }
+    } finally {
+      refreshing = false;
+      wake();
+    }
+  }
+
+  async function recover(): Promise<void> {
+    try {
+      await abortable(cluster.ready(ending), ending);
+      await sleep(clock, backoffDelay(retryBackoff, ++failures, environment.random()), ending);
+    } catch (error) {
+      if (!ending.aborted) throw error;
+    }
+  }
+
+  return { wake };
+}

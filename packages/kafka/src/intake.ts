@@ -1,0 +1,536 @@
+/**
+ * Receiving from a group's inlet until stopped: a member of the consumer group, what it holds, and the work on it.
+ *
+ * One message's life: fetched into its partition's window, handed out, settled, and committed once everything before it is. A slot's life: given
+ * by the group, opened where the group has come to, worked on, and given up when the group wants it elsewhere and nothing of it is
+ * open any more; or lost, and then all that is open of it is void.
+ */
+import type { Consumption, InletAddress, Receive, TransportEnvironment } from "@posthorn/core/transport";
+import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
+import type { Slot, SlotCounts } from "./assignment.ts";
+import { slotId } from "./assignment.ts";
+import type { TopicPartition } from "./client.ts";
+import { ConnectionFailure, logEnd, logStart } from "./client.ts";
+import type { Cluster } from "./cluster.ts";
+import { createCommits } from "./commits.ts";
+import { createDelays } from "./delays.ts";
+import { createDeliveries } from "./deliveries.ts";
+import { errorClass, kafkaError, retentionPassed, unroutable } from "./errors.ts";
+import { createFetching } from "./fetching.ts";
+import { HeldSlot } from "./held-slot.ts";
+import { createMembership } from "./membership.ts";
+import { channelTopic, deadLetterTopic, delayTopic, groupId, retryTopic } from "./names.ts";
+import type { Settings } from "./options.ts";
+import { createPartitioner } from "./partitioner.ts";
+import type { Producer } from "./producer.ts";
+import { begin, decodeNote, isSuspect, noteFor, readStarts } from "./starts.ts";
+import type { Starts } from "./starts.ts";
+import type { Entry } from "./window.ts";
+import { PartitionWindow } from "./window.ts";
+
+export interface IntakeOptions {
+  readonly cluster: Cluster;
+  readonly producer: Producer;
+  readonly settings: Settings;
+  readonly environment: TransportEnvironment;
+  /** Names this process in what it leaves on the broker. */
+  readonly instance: string;
+  /** Tells this consumption's lines of work from those of others. */
+  readonly id: number;
+  readonly source: InletAddress;
+  readonly receive: Receive;
+  readonly maxInFlight: number;
+  readonly paused: boolean;
+  /** Makes the group's topics again where this transport has made them; false where it has not. */
+  readonly restore: (signal: AbortSignal) => Promise<boolean>;
+  readonly onLost: (error: Error) => void;
+  readonly onRestored: () => void;
+  readonly onFailed: (detail: string, error: unknown) => void;
+  readonly onEnded: () => void;
+}
+
+export interface Intake {
+  readonly consumption: Consumption;
+  /** It has lost its place in the group and has no new one yet. */
+  readonly restoring: boolean;
+  /** Resolves when it receives. @throws UNROUTABLE */
+  start(signal: AbortSignal): Promise<void>;
+  /** Commits what is settled and leaves the group; at once when the signal has fired. */
+  close(signal: AbortSignal): Promise<void>;
+}
+
+/** A window and what is known of crashes at its front. */
+class WatchedWindow extends PartitionWindow {
+  readonly starts: Starts;
+  /** What stands beside the committed offset is not what should. */
+  stale = false;
+
+  constructor({ topic, partition }: TopicPartition, position: number, starts: Starts) {
+    super(topic, partition, position);
+    this.starts = starts;
+  }
+}
+
+/** Records that wait in a window beside what is handed out, so that nobody waits for a fetch. */
+const fewestWaiting = 32;
+const mostWaiting = 1_024;
+/** Slots that are given up at about the same time go with one joining. */
+const gatherMs = 30;
+const retryBackoff = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.5 } as const;
+
+export function createIntake(options: IntakeOptions): Intake {
+  const { cluster, producer, settings, environment, instance, source } = options;
+  const { clock } = environment;
+  const { channel } = source;
+  const group = groupId(channel, source.group);
+  const main = channelTopic(channel);
+  const retry = retryTopic(channel, source.group);
+  const delay = delayTopic(channel, source.group);
+  const quoted = JSON.stringify(group);
+  const ending = new AbortController();
+  const held = new Map<string, HeldSlot>();
+  const partitioner = createPartitioner(environment.random);
+  let stopping = false;
+  let restoring = false;
+  let rejoinTimer = false;
+  const done = Promise.withResolvers<void>();
+
+  const allSlots = (): readonly HeldSlot[] => [...held.values()];
+  const messageSlots = (): readonly HeldSlot[] => allSlots().filter(({ slot }) => slot.kind === "messages");
+  function* windowsOf(slots: Iterable<HeldSlot>): Iterable<WatchedWindow> {
+    for (const { windows } of slots) for (const window of windows) yield window as WatchedWindow;
+  }
+  const slotOf = (window: PartitionWindow): HeldSlot | undefined =>
+    allSlots().find(({ windows }) => windows.includes(window));
+
+  const onFailed = (what: string, error: unknown): void => {
+    if (!ending.signal.aborted) options.onFailed(what, error);
+  };
+
+  const membership = createMembership({
+    cluster,
+    environment,
+    group,
+    lane: `group-${options.id}`,
+    sessionTimeoutMs: settings.sessionTimeoutMs,
+    heartbeatIntervalMs: settings.heartbeatIntervalMs,
+    rebalanceTimeoutMs: settings.rebalanceTimeoutMs,
+    topics: [main, retry, delay],
+    counts,
+    partitionsOf,
+    held: () => allSlots().map(({ slot }) => slot),
+    leaving: () => stopping,
+    onAssigned,
+    onLost(error) {
+      for (const slot of held.values()) slot.void(error);
+      held.clear();
+      if (stopping) {
+        end();
+        return;
+      }
+      restoring = true;
+      options.onLost(error);
+    },
+    onFailed: (error) => onFailed(`The group ${quoted} cannot be joined`, error),
+  });
+
+  const commits = createCommits<WatchedWindow>({
+    membership,
+    environment,
+    windows: () => windowsOf(held.values()),
+    note(window, offset) {
+      const slot = slotOf(window);
+      // Who leaves in good order leaves no trace.
+      if (slot === undefined || (slot.draining && slot.open === 0) || slot.slot.kind === "delays") return "";
+      return noteFor(window.starts, instance, offset);
+    },
+    onFailed: (error) => onFailed(`What was handled of the group ${quoted} cannot be committed`, error),
+  });
+
+  const delays = createDelays({
+    producer,
+    environment,
+    retryTopic: retry,
+    delayTopic: delay,
+    partitionFor: (key) => partitioner(key, Math.max(1, retryPartitions)),
+    onSettled,
+    onReady: () => deliveries.wake(),
+    onFailed: (error) => onFailed(`What is not due of the group ${quoted} cannot be put aside`, error),
+  });
+
+  const deliveries = createDeliveries({
+    environment,
+    receive: options.receive,
+    ordered: channel.ordered,
+    maxInFlight: options.maxInFlight,
+    paused: options.paused,
+    slots: messageSlots,
+    onEarly: (slot, window, entry, notBefore) => delays.keep(slot, window, entry, notBefore),
+    isSuspect: (window) => isSuspect((window as WatchedWindow).starts, window),
+    beginAlone: (slot, window, entry) => beginAlone(slot, window as WatchedWindow, entry),
+    onSettled,
+  });
+
+  const fetching = createFetching({
+    cluster,
+    environment,
+    settings,
+    lane: `fetch-${options.id}`,
+    ending: ending.signal,
+    windows: () => windowsOf(allSlots().filter(({ active }) => active)),
+    wanted: (window) => {
+      if (slotOf(window)?.slot.kind === "delays") return fewestWaiting;
+      return deliveries.paused ? 0 : Math.min(mostWaiting, Math.max(fewestWaiting, deliveries.maxInFlight));
+    },
+    onRecords() {
+      deliveries.wake();
+      for (const slot of held.values()) if (slot.slot.kind === "delays") delays.pump(slot);
+    },
+    onOutOfRange: (window) => void outOfRange(window),
+    onMissing: (topic) => void makeAgain(topic),
+    onFailed: (error) => onFailed(`Nothing can be fetched for the group ${quoted}`, error),
+  });
+
+  /** Of the retry topic, as far as it is known. */
+  let retryPartitions = 0;
+
+  async function counts(signal: AbortSignal): Promise<SlotCounts> {
+    const topics = await cluster.topics([main, retry, delay], signal, true);
+    const partitions = (topic: string): number => topics.get(topic)?.partitions.length ?? 0;
+    return { messages: Math.max(partitions(main), partitions(retry)), delays: partitions(delay) };
+  }
+
+  function partitionsOf({ kind, number }: Slot): TopicPartition[] {
+    if (kind === "delays") return [{ topic: delay, partition: number }];
+    return [main, retry].map((topic) => ({ topic, partition: number }));
+  }
+
+  function onAssigned(slots: readonly Slot[]): void {
+    const wanted = new Set(slots.map(slotId));
+    const opened: HeldSlot[] = [];
+    for (const slot of slots) {
+      const before = held.get(slotId(slot));
+      if (before !== undefined) before.draining = stopping;
+      else if (!stopping) {
+        const added = new HeldSlot(slot);
+        held.set(added.id, added);
+        opened.push(added);
+      }
+    }
+    for (const slot of held.values()) {
+      if (wanted.has(slot.id)) continue;
+      slot.drain();
+      onSettled(slot);
+    }
+    if (opened.length > 0) void open(opened);
+    else if (held.size === 0) onRestored();
+    deliveries.wake();
+    fetching.wake();
+  }
+
+  function onRestored(): void {
+    if (!restoring) return;
+    restoring = false;
+    options.onRestored();
+  }
+
+  /** Finds where the group has come to in what was given to it, and begins there. */
+  async function open(slots: readonly HeldSlot[]): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      const present = slots.filter((slot) => held.get(slot.id) === slot && !slot.lost.aborted);
+      if (present.length === 0 || ending.signal.aborted) return;
+      try {
+        if (await openAll(present)) break;
+      } catch (error) {
+        if (ending.signal.aborted) return;
+        if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
+        await cluster.ready(ending.signal).catch(() => undefined);
+      }
+      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(() => undefined);
+    }
+    onRestored();
+    deliveries.wake();
+    fetching.wake();
+  }
+
+  async function openAll(slots: readonly HeldSlot[]): Promise<boolean> {
+    const topics = await cluster.topics([main, retry, delay], ending.signal);
+    for (const topic of [main, retry, delay]) {
+      if (topics.has(topic)) continue;
+      await makeAgain(topic);
+      return false;
+    }
+    retryPartitions = topics.get(retry)?.partitions.length ?? 0;
+    const exists = ({ topic, partition }: TopicPartition): boolean =>
+      topics.get(topic)?.partitions[partition] !== undefined;
+    const partitions = slots.flatMap(({ slot }) => partitionsOf(slot).filter(exists));
+    const committed = await membership.committed(partitions, ending.signal);
+    const [starts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
+    const fresh = new Map<HeldSlot, WatchedWindow[]>();
+    const noted: WatchedWindow[] = [];
+    for (const slot of slots) {
+      const windows = partitionsOf(slot.slot)
+        .filter(exists)
+        .map((place) => {
+          const known = committed.find(({ topic, partition }) => topic === place.topic && partition === place.partition);
+          const start = starts(place);
+          const end = ends(place);
+          const from = known === undefined || known.offset < 0n ? start : Number(known.offset);
+          const window = new WatchedWindow(place, from, readStarts(decodeNote(known?.metadata ?? ""), instance, from, end));
+          if (slot.slot.kind === "messages") noted.push(window);
+          return window;
+        });
+      fresh.set(slot, windows);
+    }
+    // Before anything is handed out: whoever comes after a crash shall see that somebody was here.
+    const outcome = await membership.commit(
+      noted.map(({ topic, partition, position, starts: own }) => ({
+        topic,
+        partition,
+        offset: BigInt(position),
+        metadata: noteFor(own, instance, position),
+      })),
+    );
+    if (outcome !== "done") return false;
+    for (const [slot, windows] of fresh) slot.windows = windows;
+    return true;
+  }
+
+  /** Where logs begin or end. */
+  async function offsets(
+    partitions: readonly TopicPartition[],
+    time: typeof logStart | typeof logEnd,
+  ): Promise<(place: TopicPartition) => number> {
+    const found = new Map<string, number>();
+    const byLeader = Map.groupBy(partitions, ({ topic, partition }) => cluster.leader(topic, partition) ?? -1);
+    for (const [leader, places] of byLeader) {
+      if (leader === -1) {
+        await cluster.topics(places.map(({ topic }) => topic), ending.signal, true);
+        throw new ConnectionFailure("Some partitions have no leader at present.", false);
+      }
+      const connection = await cluster.node(leader, `fetch-${options.id}`, ending.signal);
+      for (const { topic, partition, error, offset } of await connection.listOffsets(places.map((place) => ({ ...place, time })))) {
+        if (error !== 0) {
+          await cluster.topics([topic], ending.signal, true);
+          const refused = kafkaError(error, `topic ${JSON.stringify(topic)}`);
+          const meaning = errorClass(error);
+          // A topic that was just made is not known to every broker yet.
+          if (meaning === "retriable" || meaning === "unroutable") throw new ConnectionFailure(refused.message, true, { cause: refused });
+          throw refused;
+        }
+        found.set(`${topic} ${partition}`, Number(offset));
+      }
+    }
+    return ({ topic, partition }) => found.get(`${topic} ${partition}`) ?? 0;
+  }
+
+  function onSettled(slot: HeldSlot): void {
+    commits.wake();
+    fetching.wake();
+    if (slot.draining && slot.open === 0) void giveUp(slot);
+  }
+
+  const givingUp = new Set<HeldSlot>();
+
+  /** Nothing of it is open: what was settled is committed, and the group may give it to another member. */
+  async function giveUp(slot: HeldSlot): Promise<void> {
+    if (givingUp.has(slot) || held.get(slot.id) !== slot) return;
+    givingUp.add(slot);
+    // The last commit takes our name away.
+    for (const window of windowsOf([slot])) window.stale = true;
+    await commits.flush(ending.signal);
+    givingUp.delete(slot);
+    // It may have been given to us again meanwhile.
+    if (held.get(slot.id) !== slot || !slot.draining || slot.open > 0) return;
+    held.delete(slot.id);
+    if (stopping && held.size === 0) void leave();
+    else if (!rejoinTimer) {
+      rejoinTimer = true;
+      clock.setTimeout(() => {
+        rejoinTimer = false;
+        if (!ending.signal.aborted) membership.rejoin();
+      }, gatherMs);
+    }
+  }
+
+  async function leave(): Promise<void> {
+    try {
+      await membership.leave(AbortSignal.any([ending.signal, AbortSignal.timeout(settings.requestTimeoutMs)]));
+    } catch (error) {
+      onFailed(`The group ${quoted} was left without its taking notice`, error);
+    }
+    end();
+  }
+
+  function end(): void {
+    if (ending.signal.aborted) return;
+    ending.abort();
+    stopping = true;
+    deliveries.stop();
+    commits.end();
+    membership.end();
+    cluster.closeLane(`fetch-${options.id}`);
+    for (const slot of held.values()) slot.void(new Error("The consumption has ended."));
+    held.clear();
+    done.resolve();
+    options.onEnded();
+  }
+
+  /** The group's place is before the log's start, or behind its end. */
+  async function outOfRange(window: PartitionWindow): Promise<void> {
+    const slot = slotOf(window);
+    if (slot === undefined) return;
+    try {
+      const start = (await offsets([window], logStart))(window);
+      if (held.get(slot.id) !== slot) return;
+      if (window.position < start) {
+        onFailed(
+          `Messages of the group ${quoted} were deleted before they were handled`,
+          retentionPassed(window.topic, start - window.position),
+        );
+        window.append([], start);
+        fetching.wake();
+      } else {
+        // Another log of the same name: what we have is not in it.
+        reopen(slot, new Error(`The topic ${JSON.stringify(window.topic)} was made anew.`));
+      }
+    } catch (error) {
+      if (!ending.signal.aborted && !(error instanceof ConnectionFailure)) onFailed(`Nothing can be fetched for the group ${quoted}`, error);
+    }
+  }
+
+  function reopen(slot: HeldSlot, reason: Error): void {
+    slot.void(reason);
+    const again = new HeldSlot(slot.slot);
+    held.set(again.id, again);
+    void open([again]);
+  }
+
+  let making: Promise<void> | undefined;
+
+  /** Somebody has deleted it. What we hold of it is void, and it is made again where this transport has made it. */
+  function makeAgain(topic: string): Promise<void> {
+    making ??= (async () => {
+      const error = unroutable(`topic ${JSON.stringify(topic)}`);
+      const struck = allSlots().filter(({ windows }) => windows.some((window) => window.topic === topic));
+      if (struck.length > 0 && !restoring) {
+        restoring = true;
+        options.onLost(error);
+      }
+      if (!(await options.restore(ending.signal))) onFailed(`The group ${quoted} cannot be read`, error);
+      await cluster.topics([main, retry, delay], ending.signal, true);
+      for (const slot of struck) if (held.get(slot.id) === slot) reopen(slot, error);
+    })()
+      .catch((error: unknown) => {
+        if (!(error instanceof ConnectionFailure)) onFailed(`The topics of the group ${quoted} cannot be made again`, error);
+      })
+      .finally(() => (making = undefined));
+    return making;
+  }
+
+  /** Writes down which message it is that may kill us; what has done so often enough is dead-lettered. */
+  async function beginAlone(slot: HeldSlot, window: WatchedWindow, entry: Entry): Promise<boolean> {
+    const { starts, topic, partition } = window;
+    const tries = begin(starts, entry.offset);
+    if (tries > settings.deliveryLimit) {
+      await buryKiller(slot, window, entry);
+      return false;
+    }
+    for (let attempt = 1; !slot.lost.aborted && !ending.signal.aborted; attempt++) {
+      const offset = window.front;
+      const outcome = await membership
+        .commit([{ topic, partition, offset: BigInt(offset), metadata: noteFor(starts, instance, offset) }])
+        .catch((error: unknown) => {
+          onFailed(`What was handled of the group ${quoted} cannot be committed`, error);
+          return "later" as const;
+        });
+      if (outcome === "done") {
+        window.committed = offset;
+        return true;
+      }
+      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(() => undefined);
+    }
+    return false;
+  }
+
+  async function buryKiller(slot: HeldSlot, window: WatchedWindow, entry: Entry): Promise<void> {
+    const { record } = entry;
+    if (record === undefined) return;
+    const topic = deadLetterTopic(channel, source.group);
+    const key = Buffer.from(crypto.randomUUID());
+    const [receipt] = await producer.send([{ topic, partition: 0, record: { ...record, key } }], slot.lost);
+    if (slot.lost.aborted) return;
+    const where = `The message at offset ${entry.offset} of partition ${window.partition} of ${JSON.stringify(window.topic)}`;
+    if (receipt?.accepted === true) {
+      window.settle(entry);
+      onFailed(`${where} ended its process ${settings.deliveryLimit} times and was dead-lettered`, undefined);
+    } else {
+      onFailed(`${where} ends its process and cannot be dead-lettered`, receipt?.error);
+      await sleep(clock, retryBackoff.maxMs, ending.signal).catch(() => undefined);
+      window.giveBack(entry);
+    }
+    onSettled(slot);
+  }
+
+  function stop(): void {
+    if (stopping) return;
+    stopping = true;
+    deliveries.stop();
+    if (held.size === 0) {
+      void leave();
+      return;
+    }
+    for (const slot of held.values()) slot.drain();
+    for (const slot of held.values()) onSettled(slot);
+  }
+
+  return {
+    get restoring() {
+      return restoring;
+    },
+
+    async start(signal) {
+      if (!(await exists(signal)) && !(await options.restore(signal))) {
+        end();
+        throw unroutable(`topic ${JSON.stringify(main)}`);
+      }
+      await membership.start(signal);
+    },
+
+    consumption: {
+      pause() {
+        deliveries.paused = true;
+      },
+      resume() {
+        deliveries.paused = false;
+        fetching.wake();
+      },
+      resize(maxInFlight) {
+        deliveries.resize(maxInFlight);
+        fetching.wake();
+      },
+      async stop() {
+        stop();
+      },
+    },
+
+    async close(signal) {
+      if (!signal.aborted && !ending.signal.aborted) {
+        stop();
+        await abortable(done.promise, signal).catch(() => undefined);
+      }
+      end();
+    },
+  };
+
+  async function exists(signal: AbortSignal): Promise<boolean> {
+    for (;;) {
+      try {
+        return (await cluster.topics([main, retry, delay], signal, true)).size === 3;
+      } catch (error) {
+        if (!(error instanceof ConnectionFailure)) throw error;
+        await cluster.ready(signal);
+      }
+    }
+  }
+}

@@ -1,0 +1,173 @@
+/** The parts of kafkajs 2.2.4's wire layer that `client.ts` uses. They have no types of their own; the version is pinned. */
+
+declare module "kafkajs/src/network/connection.js" {
+  import type { KafkajsLogger, KafkajsProtocol, KafkajsSasl, KafkajsSocketFactory } from "kafkajs-wire";
+
+  export default class Connection {
+    constructor(options: {
+      host: string;
+      port: number;
+      logger: KafkajsLogger;
+      socketFactory: KafkajsSocketFactory;
+      requestTimeout: number;
+      connectionTimeout: number;
+      ssl: object | undefined;
+      sasl: KafkajsSasl | undefined;
+      clientId: string;
+      reauthenticationThreshold?: number;
+    });
+    readonly connectionTimeout: number;
+    readonly sasl: KafkajsSasl | undefined;
+    readonly requestQueue: {
+      readonly pending: readonly unknown[];
+      readonly inflight: ReadonlyMap<number, unknown>;
+      scheduleCheckPendingRequests(): void;
+      destroy(): void;
+    };
+    isConnected(): boolean;
+    isAuthenticated(): boolean;
+    connect(): Promise<unknown>;
+    setVersions(versions: unknown): void;
+    setSupportAuthenticationProtocol(isSupported: boolean): void;
+    send<Result>(protocol: KafkajsProtocol<Result>): Promise<Result>;
+    rejectRequests(error: Error): void;
+  }
+}
+
+declare module "kafkajs/src/broker/index.js" {
+  import type Connection from "kafkajs/src/network/connection.js";
+  import type { KafkajsLogger, KafkajsProtocol, KafkajsRequestDefinition } from "kafkajs-wire";
+
+  export default class Broker {
+    constructor(options: {
+      connectionPool: {
+        readonly host: string;
+        readonly port: number;
+        readonly connectionTimeout: number;
+        readonly sasl: unknown;
+        isConnected(): boolean;
+        isAuthenticated(): boolean;
+        getConnection(): Promise<Connection>;
+        setVersions(versions: unknown): void;
+        setSupportAuthenticationProtocol(isSupported: boolean): void;
+        send<Result>(protocol: KafkajsProtocol<Result>): Promise<Result>;
+      };
+      logger: KafkajsLogger;
+      allowAutoTopicCreation: boolean;
+    });
+    connect(): Promise<void>;
+    /** The newest version of a request that both sides know. */
+    readonly lookupRequest: <Fields, Result>(
+      apiKey: number,
+      definition: KafkajsRequestDefinition<Fields, Result>,
+    ) => (fields: Fields) => KafkajsProtocol<Result>;
+  }
+}
+
+declare module "kafkajs/src/protocol/requests/index.js" {
+  import type { KafkajsRequestDefinition } from "kafkajs-wire";
+
+  const protocol: { readonly requests: Readonly<Record<string, KafkajsRequestDefinition<never, never>>> };
+  export default protocol;
+}
+
+declare module "kafkajs/src/protocol/requests/apiKeys.js" {
+  const apiKeys: Readonly<Record<string, number>>;
+  export default apiKeys;
+}
+
+declare module "kafkajs/src/protocol/decoder.js" {
+  export default class Decoder {
+    constructor(buffer: Buffer);
+    readonly buffer: Buffer;
+    offset: number;
+    readInt8(): number;
+    readInt16(): number;
+    readInt32(): number;
+    readInt64(): { readonly value: bigint };
+    readString(): string | null;
+    readBytes(length?: number): Buffer | null;
+    canReadBytes(length: number): boolean;
+    readArray<Item>(read: (decoder: Decoder) => Item): Item[];
+  }
+}
+
+declare module "kafkajs/src/protocol/recordBatch/v0/decoder.js" {
+  import type Decoder from "kafkajs/src/protocol/decoder.js";
+  import type { KafkajsRecordBatch } from "kafkajs-wire";
+
+  const decodeRecordBatch: (decoder: Decoder) => Promise<KafkajsRecordBatch>;
+  export default decodeRecordBatch;
+}
+
+declare module "kafkajs/src/protocol/encoder.js" {
+  export default class Encoder {
+    /** @param initialSize in bytes; it grows */
+    constructor(initialSize?: number);
+    readonly buffer: Buffer;
+    writeInt16(value: number): this;
+    writeInt32(value: number): this;
+    writeString(value: string | null): this;
+    writeBytes(value: Buffer | string | null): this;
+    writeArray(items: readonly unknown[], type?: string): this;
+  }
+}
+
+declare module "kafkajs-wire" {
+  import type { Socket } from "node:net";
+  import type Encoder from "kafkajs/src/protocol/encoder.js";
+
+  export interface KafkajsLogger {
+    readonly info: (message: string, extra?: object) => void;
+    readonly error: (message: string, extra?: object) => void;
+    readonly warn: (message: string, extra?: object) => void;
+    readonly debug: (message: string, extra?: object) => void;
+    readonly namespace: () => KafkajsLogger;
+  }
+
+  export type KafkajsSocketFactory = (options: {
+    host: string;
+    port: number;
+    ssl: object | undefined;
+    onConnect: () => void;
+  }) => Socket;
+
+  export type KafkajsSasl =
+    | { mechanism: string; username: string; password: string }
+    | { mechanism: "oauthbearer"; oauthBearerProvider: () => Promise<{ value: string }> };
+
+  export interface KafkajsProtocol<Result> {
+    readonly request: {
+      readonly apiKey: number;
+      readonly apiVersion: number;
+      readonly apiName: string;
+      readonly encode: () => Promise<Encoder>;
+    };
+    readonly response: {
+      readonly decode: (payload: Buffer) => Promise<Result>;
+      readonly parse: (decoded: Result) => Promise<Result>;
+    };
+    readonly requestTimeout?: number;
+    readonly logResponseError?: boolean;
+  }
+
+  export interface KafkajsRequestDefinition<Fields, Result> {
+    readonly versions: readonly string[];
+    readonly protocol: (options: { version: number }) => (fields: Fields) => KafkajsProtocol<Result>;
+  }
+
+  export interface KafkajsRecordBatch {
+    readonly firstOffset: string;
+    readonly lastOffsetDelta: number;
+    readonly producerId: string;
+    readonly inTransaction: boolean;
+    readonly isControlBatch: boolean;
+    readonly records: readonly {
+      readonly offset: string;
+      readonly timestamp: string;
+      readonly key: Buffer | null;
+      readonly value: Buffer | null;
+      readonly headers: Readonly<Record<string, Buffer | null | readonly (Buffer | null)[]>>;
+    }[];
+  }
+}

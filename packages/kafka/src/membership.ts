@@ -1,0 +1,320 @@
+/**
+ * A place in a consumer group: joining, staying and leaving.
+ *
+ * The place outlives a lost connection. It is lost when the group says so, or when nothing was heard of the group for the session's
+ * length: from then on others may have what was held here.
+ */
+import type { TransportEnvironment } from "@posthorn/core/transport";
+import { abortable, backoffDelay, createNotice, sleep } from "@posthorn/core/transport";
+import type { Claimant, Slot, SlotCounts } from "./assignment.ts";
+import { assignSlots, decodeClaim, encodeClaim } from "./assignment.ts";
+import type { BrokerConnection, CommittedOffset, GroupSession, OffsetCommit, TopicPartition } from "./client.ts";
+import {
+  ConnectionFailure,
+  decodeAssignment,
+  decodeSubscription,
+  encodeAssignment,
+  encodeSubscription,
+} from "./client.ts";
+import type { Cluster } from "./cluster.ts";
+import { errorCodes, kafkaError } from "./errors.ts";
+
+/** The group's assignor, ours alone. */
+const protocol = "posthorn";
+
+export interface MembershipOptions {
+  readonly cluster: Cluster;
+  readonly environment: TransportEnvironment;
+  readonly group: string;
+  /** The line of work of this member's requests. */
+  readonly lane: string;
+  readonly sessionTimeoutMs: number;
+  readonly heartbeatIntervalMs: number;
+  readonly rebalanceTimeoutMs: number;
+  /** What the group reads, as Kafka's own tools shall show it. */
+  readonly topics: readonly string[];
+  /** Asked of the leader. */
+  readonly counts: (signal: AbortSignal) => Promise<SlotCounts>;
+  /** A slot's partitions, for Kafka's own tools. */
+  readonly partitionsOf: (slot: Slot) => readonly TopicPartition[];
+  /** What it holds at present. */
+  readonly held: () => readonly Slot[];
+  readonly leaving: () => boolean;
+  /** What it has from now on. What it holds beyond that it must give up, and then `rejoin`. */
+  readonly onAssigned: (slots: readonly Slot[]) => void;
+  /** All that it held may be with others now. It joins again by itself. */
+  readonly onLost: (error: Error) => void;
+  /** It cannot join for now. It goes on trying. */
+  readonly onFailed: (error: unknown) => void;
+}
+
+/** `lost`: the place is gone, and what was to be committed is void. `later`: to be tried again. */
+export type CommitOutcome = "done" | "later" | "lost";
+
+export interface Membership {
+  /** It has a place and has heard of the group lately. */
+  readonly joined: boolean;
+  /** Resolves when it has joined for the first time. */
+  start(signal: AbortSignal): Promise<void>;
+  /** Asks the group to share out again, as it holds less now or is about to leave. */
+  rejoin(): void;
+  commit(offsets: readonly OffsetCommit[]): Promise<CommitOutcome>;
+  committed(partitions: readonly TopicPartition[], signal: AbortSignal): Promise<readonly CommittedOffset[]>;
+  /** Gives the place back, so that others need not wait for its end. */
+  leave(signal: AbortSignal): Promise<void>;
+  /** At once, without a word to the group. */
+  end(): void;
+}
+
+const joinBackoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.5 } as const;
+
+const moved: ReadonlySet<number> = new Set([
+  errorCodes.NOT_COORDINATOR,
+  errorCodes.COORDINATOR_NOT_AVAILABLE,
+  errorCodes.COORDINATOR_LOAD_IN_PROGRESS,
+]);
+const evicted: ReadonlySet<number> = new Set([
+  errorCodes.UNKNOWN_MEMBER_ID,
+  errorCodes.ILLEGAL_GENERATION,
+  errorCodes.FENCED_INSTANCE_ID,
+]);
+
+export function createMembership(options: MembershipOptions): Membership {
+  const { cluster, group, lane, environment } = options;
+  const { clock } = environment;
+  const ending = new AbortController();
+  const wake = createNotice();
+  let memberId = "";
+  let generation = -1;
+  /** Of what is held; younger claims win. */
+  let heldSince = -1;
+  let joined = false;
+  let wantsRejoin = false;
+  /** When the last request was sent that the group answered. */
+  let heardAt = clock.monotonic();
+  const first = Promise.withResolvers<void>();
+  first.promise.catch(() => undefined);
+
+  const session = (): GroupSession => ({ group, generation, memberId });
+  const coordinator = (signal = ending.signal): Promise<BrokerConnection> => cluster.coordinator(group, lane, signal);
+
+  function lose(error: Error): void {
+    const had = joined || options.held().length > 0;
+    joined = false;
+    memberId = "";
+    generation = -1;
+    heldSince = -1;
+    if (had) options.onLost(error);
+  }
+
+  /** Others may have its partitions by now. */
+  function loseWhenSilent(): void {
+    const silentMs = clock.monotonic() - heardAt;
+    if (memberId !== "" && silentMs >= options.sessionTimeoutMs)
+      lose(new Error(`Nothing was heard of the group for ${Math.round(silentMs)} ms, the session lasts ${options.sessionTimeoutMs} ms.`));
+  }
+
+  /** What an error code of the group means for the place. Resolves when it is worth trying again. */
+  function onError(code: number, what: string): void {
+    if (moved.has(code)) cluster.forgetCoordinator(group);
+    else if (evicted.has(code)) lose(kafkaError(code, what));
+  }
+
+  async function join(): Promise<"joined" | "again"> {
+    const connection = await coordinator();
+    const held = options.held();
+    const claim = { held, generation: held.length === 0 ? -1 : heldSince, leaving: options.leaving() };
+    const metadata = encodeSubscription(options.topics, encodeClaim(claim));
+    const { sessionTimeoutMs, rebalanceTimeoutMs } = options;
+    wantsRejoin = false;
+    const sentAt = clock.monotonic();
+    const answer = await connection.joinGroup({ group, memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata });
+    if (answer.error === errorCodes.MEMBER_ID_REQUIRED) {
+      memberId = answer.memberId;
+      heardAt = clock.monotonic();
+      return "again";
+    }
+    if (answer.error !== 0) return failed(answer.error, "joining");
+    ({ memberId, generation } = answer);
+    heardAt = clock.monotonic();
+    let assignments: readonly { memberId: string; assignment: Uint8Array }[] = [];
+    if (answer.leader === memberId) {
+      const members = answer.members.map(
+        ({ id, metadata: bytes }): Claimant => ({ id, claim: decodeClaim(decodeSubscription(bytes)) }),
+      );
+      const shares = assignSlots(members, await options.counts(ending.signal));
+      assignments = Array.from(shares, ([id, slots]) => ({
+        memberId: id,
+        assignment: encodeAssignment(
+          slots.flatMap((slot) => options.partitionsOf(slot)),
+          encodeClaim({ held: slots, generation: -1, leaving: false }),
+        ),
+      }));
+    }
+    const synced = await connection.syncGroup(session(), assignments);
+    if (synced.error !== 0) return failed(synced.error, "sharing out");
+    // A join that took longer than a session, with a stop of this process in between: the place may be gone meanwhile.
+    heardAt = Math.max(heardAt, sentAt);
+    joined = true;
+    heldSince = generation;
+    options.onAssigned(decodeClaim(decodeAssignment(synced.assignment).userData).held);
+    first.resolve();
+    return "joined";
+  }
+
+  function failed(code: number, what: string): "again" {
+    onError(code, `${what} the group ${JSON.stringify(group)}`);
+    if (!moved.has(code) && !evicted.has(code) && code !== errorCodes.REBALANCE_IN_PROGRESS)
+      throw kafkaError(code, `group ${JSON.stringify(group)}`);
+    return "again";
+  }
+
+  /** Stays until the group shares out anew, the place is lost, or it is to rejoin. */
+  async function stay(): Promise<void> {
+    while (!ending.signal.aborted && joined && !wantsRejoin) {
+      const waiting = new AbortController();
+      const signal = AbortSignal.any([waiting.signal, ending.signal]);
+      await Promise.race([sleep(clock, options.heartbeatIntervalMs, signal).catch(() => undefined), wake.next]);
+      waiting.abort();
+      if (ending.signal.aborted || wantsRejoin) return;
+      const sentAt = clock.monotonic();
+      try {
+        const code = await (await coordinator()).heartbeat(session());
+        if (code === 0) heardAt = sentAt;
+        else if (code === errorCodes.REBALANCE_IN_PROGRESS) {
+          heardAt = sentAt;
+          return;
+        } else onError(code, `group ${JSON.stringify(group)}`);
+      } catch (error) {
+        if (ending.signal.aborted) return;
+        if (!(error instanceof ConnectionFailure)) throw error;
+        await whenConnected();
+      }
+      loseWhenSilent();
+    }
+  }
+
+  /** Also while there is no connection the place is lost after a session's length. */
+  async function whenConnected(): Promise<void> {
+    cluster.forgetCoordinator(group);
+    const leftMs = options.sessionTimeoutMs - (clock.monotonic() - heardAt);
+    const silence = new AbortController();
+    const timer = clock.setTimeout(() => {
+      loseWhenSilent();
+      silence.abort();
+    }, Math.max(0, leftMs));
+    try {
+      await cluster.ready(ending.signal);
+    } catch (error) {
+      if (!ending.signal.aborted) throw error;
+    } finally {
+      timer.cancel();
+    }
+  }
+
+  async function keep(): Promise<void> {
+    let failures = 0;
+    while (!ending.signal.aborted) {
+      try {
+        if ((await join()) === "joined") {
+          failures = 0;
+          await stay();
+        } else {
+          await pause(Math.min(++failures, 3));
+        }
+      } catch (error) {
+        if (ending.signal.aborted) return;
+        if (error instanceof ConnectionFailure) await whenConnected();
+        else options.onFailed(error);
+        loseWhenSilent();
+        await pause(++failures);
+      }
+    }
+  }
+
+  const pause = (failure: number): Promise<void> =>
+    sleep(clock, backoffDelay(joinBackoff, failure, environment.random()), ending.signal).catch(() => undefined);
+
+  return {
+    get joined() {
+      return joined;
+    },
+
+    async start(signal) {
+      void keep();
+      await abortable(first.promise, signal);
+    },
+
+    rejoin() {
+      wantsRejoin = true;
+      wake.notify();
+    },
+
+    async commit(offsets) {
+      if (memberId === "" || generation === -1) return "lost";
+      const asked = session();
+      const sentAt = clock.monotonic();
+      try {
+        const answers = await (await coordinator()).commitOffsets(asked, offsets);
+        const code = answers.find(({ error }) => error !== 0)?.error ?? 0;
+        if (code === 0) {
+          // As good as a heartbeat.
+          if (asked.memberId === memberId) heardAt = Math.max(heardAt, sentAt);
+          return "done";
+        }
+        if (code === errorCodes.REBALANCE_IN_PROGRESS) return "later";
+        // The group has moved on to its next generation, and this member with it.
+        if (asked.generation !== generation || asked.memberId !== memberId) return "later";
+        if (evicted.has(code)) {
+          lose(kafkaError(code, `group ${JSON.stringify(group)}`));
+          wake.notify();
+          return "lost";
+        }
+        if (moved.has(code)) cluster.forgetCoordinator(group);
+        return "later";
+      } catch (error) {
+        if (ending.signal.aborted) return "lost";
+        if (error instanceof ConnectionFailure) return "later";
+        throw error;
+      }
+    },
+
+    async committed(partitions, signal) {
+      for (let attempt = 1; ; attempt++) {
+        try {
+          const connection = await abortable(coordinator(signal), signal);
+          const answers = await abortable(connection.committedOffsets(group, partitions), signal);
+          const code = answers.find(({ error }) => error !== 0)?.error ?? 0;
+          if (code === 0) return answers;
+          if (moved.has(code)) cluster.forgetCoordinator(group);
+          else if (code !== errorCodes.UNSTABLE_OFFSET_COMMIT) throw kafkaError(code, `group ${JSON.stringify(group)}`);
+        } catch (error) {
+          if (!(error instanceof ConnectionFailure)) throw error;
+          await cluster.ready(signal);
+        }
+        await sleep(clock, backoffDelay(joinBackoff, attempt, environment.random()), signal);
+      }
+    },
+
+    async leave(signal) {
+      if (memberId === "" || ending.signal.aborted) return;
+      const left = session();
+      joined = false;
+      try {
+        const connection = await abortable(coordinator(signal), signal);
+        await abortable(connection.leaveGroup(left), signal);
+      } catch (error) {
+        // The session's end does the same, later.
+        if (!signal.aborted && !(error instanceof ConnectionFailure)) throw error;
+      }
+    },
+
+    end() {
+      if (ending.signal.aborted) return;
+      ending.abort();
+      joined = false;
+      first.reject(new Error("The consumption has ended."));
+      cluster.closeLane(lane);
+    },
+  };
+}

@@ -1,0 +1,57 @@
+/** Dead letters that are to be removed: a tombstone each, in batches, while others are still visited. */
+import { createNotice } from "@posthorn/core/transport";
+import { bytesOfKey } from "./dead-letter-index.ts";
+import type { PartitionAppend, Producer } from "./producer.ts";
+
+export interface Removals {
+  add(key: string): void;
+  /** Resolves when another one may be added. @throws why a removal failed */
+  room(): Promise<void>;
+  /** Resolves when all of them have taken effect. @throws why one failed */
+  done(): Promise<void>;
+}
+
+/** Removals that have not taken effect yet, at most: what a process that dies has done and not removed. */
+const mostOpen = 64;
+
+/** @param signal ends them: a removal that is cut off then may have happened or not */
+export function createRemovals(producer: Pick<Producer, "send">, topic: string, signal: AbortSignal): Removals {
+  const changed = createNotice();
+  let waiting: string[] = [];
+  let underWay = 0;
+  let failure: { readonly error: unknown } | undefined;
+
+  async function send(): Promise<void> {
+    while (waiting.length > 0 && failure === undefined) {
+      const keys = waiting;
+      waiting = [];
+      underWay = keys.length;
+      const receipts = await producer.send(
+        keys.map((key) => tombstone(topic, key)),
+        signal,
+      );
+      for (const receipt of receipts) if (!receipt.accepted) failure ??= { error: receipt.error };
+      underWay = 0;
+      changed.notify();
+    }
+  }
+
+  const untilFewerThan = async (count: number): Promise<void> => {
+    while (failure === undefined && waiting.length + underWay >= count) await changed.next;
+    if (failure !== undefined) throw failure.error;
+  };
+
+  return {
+    add(key) {
+      waiting.push(key);
+      if (underWay === 0) void send();
+    },
+    room: () => untilFewerThan(mostOpen),
+    done: () => untilFewerThan(1),
+  };
+}
+
+/** A record without a value: the key's last, so that compaction takes all that were before. */
+export function tombstone(topic: string, key: string): PartitionAppend {
+  return { topic, partition: 0, record: { key: bytesOfKey(key), value: null, headers: [] } };
+}

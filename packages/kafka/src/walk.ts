@@ -1,0 +1,70 @@
+/** Going once through messages that wait. */
+import type { Message, Verdict, Visit, WalkOptions } from "@posthorn/core/transport";
+import { createNotice } from "@posthorn/core/transport";
+
+/** Messages that wait in a log, oldest first. */
+export interface WaitingMessages {
+  /** `undefined` when there are no more of those that waited at first. */
+  next(): Promise<Waiting | undefined>;
+  /** When all are settled that were visited. Resolves when what is to be removed is gone. */
+  finish(): Promise<void>;
+}
+
+export interface Waiting {
+  readonly message: Message;
+  settle(remove: boolean): void;
+}
+
+/**
+ * @param end fires when the walk is to end at once: nothing is settled from then on
+ * @throws the error of a visit that failed, when the others that are pending have ended; of {@link WaitingMessages}; the reason of `end`
+ */
+export async function walkThrough(
+  waiting: WaitingMessages,
+  visit: Visit,
+  { limit, maxPending }: Pick<WalkOptions, "limit" | "maxPending">,
+  end: AbortSignal,
+): Promise<void> {
+  const changed = createNotice();
+  let visited = 0;
+  let pending = 0;
+  let stopped = false;
+  let failure: { readonly error: unknown } | undefined;
+
+  const goesOn = (): boolean => visited < limit && !stopped && failure === undefined && !end.aborted;
+  const fail = (error: unknown): void => void (failure ??= { error });
+  const show = async (each: Waiting): Promise<void> => {
+    let verdict: Verdict = "keep";
+    try {
+      verdict = await visit(each.message);
+    } catch (error) {
+      fail(error);
+    }
+    pending--;
+    if (verdict === "stop") stopped = true;
+    if (!end.aborted) each.settle(verdict === "remove");
+    changed.notify();
+  };
+
+  end.addEventListener("abort", changed.notify);
+  try {
+    while (goesOn()) {
+      if (pending >= maxPending) {
+        await changed.next;
+        continue;
+      }
+      const next = await waiting.next().catch(fail);
+      if (next === undefined || !goesOn()) break;
+      visited++;
+      pending++;
+      void show(next);
+    }
+    while (pending > 0 && !end.aborted) await changed.next;
+    end.throwIfAborted();
+    // What was said before a failure counts.
+    await waiting.finish().catch(fail);
+  } finally {
+    end.removeEventListener("abort", changed.notify);
+  }
+  if (failure !== undefined) throw failure.error;
+}
