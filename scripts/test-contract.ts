@@ -7,6 +7,7 @@ import type { TestResult } from "./vitest.ts";
 const projects: Readonly<Record<string, readonly string[]>> = {
   memory: ["contract-memory", "contract-mutants"],
   rabbitmq: ["contract-rabbitmq"],
+  kafka: ["contract-kafka"],
 };
 
 export const contractTransports: readonly string[] = Object.keys(projects);

@@ -9,7 +9,7 @@ import type {
 } from "@posthorn/core/transport";
 import { abortable, abortedError, isPosthornError, PosthornError } from "@posthorn/core/transport";
 import { createAsking, named } from "./asking.ts";
-import { backlogsOf, commitFor, countOf, mergeBacklogs } from "./backlog.ts";
+import { backlogsOf, countOf, firstRecordBytes, mergeBacklogs } from "./backlog.ts";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { createDeadLetterIndex } from "./dead-letter-index.ts";
@@ -71,12 +71,7 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
   const ageOf = (timestamp: number | undefined): number | undefined =>
     timestamp === undefined || timestamp < 0 ? undefined : Math.max(0, clock.now() - timestamp);
 
-  async function walkDeadLetters(
-    topic: string,
-    visit: Visit,
-    options: WalkOptions,
-    end: AbortSignal,
-  ): Promise<void> {
+  async function walkDeadLetters(topic: string, visit: Visit, options: WalkOptions, end: AbortSignal): Promise<void> {
     const live = await index.look(topic, end);
     await walkThrough(waitingDeadLetters(asking, producer, topic, live, end), visit, options, end);
   }
@@ -90,7 +85,7 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
           return { ready: places.size, inFlight: undefined, oldestAgeMs: ageOf(oldest?.timestamp) };
         }
         const backlogs = await backlogsOf(cluster, asking, source, end);
-        const oldest = await mergeBacklogs(asking, backlogs, 1, end).peek();
+        const oldest = await mergeBacklogs(asking, backlogs, firstRecordBytes, end).peek();
         return { ready: countOf(backlogs), inFlight: undefined, oldestAgeMs: ageOf(oldest?.timestamp) };
       }),
     walk: (source, visit, options) =>
@@ -116,8 +111,13 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
         const backlogs = await backlogsOf(cluster, asking, source, end);
         if (backlogs.length === 0) return 0;
         const group = groupId(source.channel, source.group);
-        const offsets = backlogs.map(({ topic, partition, end: offset }) => ({ topic, partition, offset, metadata: "" }));
-        if (!(await commitFor(asking, group, offsets, end))) throw hasConsumers(group);
+        const offsets = backlogs.map(({ topic, partition, end: offset }) => ({
+          topic,
+          partition,
+          offset,
+          metadata: "",
+        }));
+        if (!(await asking.commit(group, offsets, end))) throw hasConsumers(group);
         return countOf(backlogs);
       }),
   };

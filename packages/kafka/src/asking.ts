@@ -1,54 +1,74 @@
-/** Requests that only one broker can answer: a partition's leader, a group's coordinator. Whoever that is may change meanwhile. */
+/** Questions that only one broker can answer: a partition's leader, a group's coordinator. Whoever that is may change meanwhile. */
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
-import type { BrokerConnection, FetchedPartition, FetchRequest, PartitionAnswer, TopicPartition } from "./client.ts";
+import type {
+  BrokerConnection,
+  CommittedOffset,
+  FetchedPartition,
+  FetchRequest,
+  OffsetCommit,
+  PartitionAnswer,
+  TopicPartition,
+} from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorClass, errorCodes, kafkaError } from "./errors.ts";
 
-/** All of it rejects with ConnectionFailure when a connection is lost, and waits for whoever is responsible until the signal fires. */
+export interface PartitionOffset extends PartitionAnswer {
+  readonly offset: bigint;
+}
+
+/**
+ * Each of these asks again until the signal fires, where that can help, and answers for every partition, in no order.
+ *
+ * @throws UNROUTABLE, ACCESS_REFUSED, TRANSPORT_FAILED; ABORTED; ConnectionFailure
+ */
 export interface Asking {
   /** To whichever broker. */
   any(signal: AbortSignal): Promise<BrokerConnection>;
   /**
-   * One request to each leader, again for what must be asked again.
-   *
-   * @returns in no order; `error` is 0 or OFFSET_OUT_OF_RANGE
-   * @throws UNROUTABLE, ACCESS_REFUSED, TRANSPORT_FAILED
+   * What is there at once: at most so much of all partitions of a leader together, but of the first that has something at
+   * least one batch. `error` is 0 or OFFSET_OUT_OF_RANGE.
    */
-  leaders<Item extends TopicPartition, Answer extends PartitionAnswer>(
-    items: readonly Item[],
-    request: (connection: BrokerConnection, items: readonly Item[]) => Promise<readonly Answer[]>,
-    signal: AbortSignal,
-  ): Promise<readonly Answer[]>;
-  /** What is there at once, at most so much of all partitions of a leader together, but one batch. */
   fetch(
     partitions: FetchRequest["partitions"],
     maxBytes: number,
     signal: AbortSignal,
   ): Promise<readonly FetchedPartition[]>;
-  /** @returns what was answered; `error` is 0, or a reason why a member's place is gone: to others, that there are members */
-  coordinator<Answer extends PartitionAnswer>(
-    group: string,
-    request: (connection: BrokerConnection) => Promise<readonly Answer[]>,
+  /** @param time as `BrokerConnection.listOffsets` takes it */
+  offsetsAt(
+    time: number,
+    partitions: readonly TopicPartition[],
     signal: AbortSignal,
-  ): Promise<readonly Answer[]>;
+  ): Promise<readonly PartitionOffset[]>;
+  committed(
+    group: string,
+    partitions: readonly TopicPartition[],
+    signal: AbortSignal,
+  ): Promise<readonly CommittedOffset[]>;
+  /**
+   * Sets a group's offsets, as somebody who is no member of it.
+   *
+   * @returns false when the group has members: then only they may
+   */
+  commit(group: string, offsets: readonly OffsetCommit[], signal: AbortSignal): Promise<boolean>;
   /** Before the same is asked again. */
   pause(attempt: number, signal: AbortSignal): Promise<void>;
 }
 
 const backoff = { initialMs: 20, maxMs: 1_000 } as const;
 
-/** @param lane the line of work of these requests */
+/** @param lane the line of work of these questions */
 export function createAsking(cluster: Cluster, environment: TransportEnvironment, lane: string): Asking {
   const pause = (attempt: number, signal: AbortSignal): Promise<void> =>
     abortable(sleep(environment.clock, backoffDelay(backoff, attempt, environment.random()), signal), signal);
 
+  /** One request to each leader, again for what must be asked again. */
   async function leaders<Item extends TopicPartition, Answer extends PartitionAnswer>(
     items: readonly Item[],
     request: (connection: BrokerConnection, items: readonly Item[]) => Promise<readonly Answer[]>,
     signal: AbortSignal,
   ): Promise<readonly Answer[]> {
-    const settled: Answer[] = [];
+    const answered: Answer[] = [];
     let left = items;
     for (let attempt = 0; left.length > 0; attempt++) {
       if (attempt > 0) await pause(attempt, signal);
@@ -65,15 +85,14 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
         if (answer.error !== 0 && answer.error !== errorCodes.OFFSET_OUT_OF_RANGE)
           throw kafkaError(answer.error, named(answer.topic));
         done.add(idOf(answer));
-        settled.push(answer);
+        answered.push(answer);
       }
       // A broker that slows a client down answers a fetch without its partitions.
       left = left.filter((item) => !done.has(idOf(item)));
     }
-    return settled;
+    return answered;
   }
 
-  /** @throws UNROUTABLE */
   async function learn(items: readonly TopicPartition[], fresh: boolean, signal: AbortSignal): Promise<void> {
     const names = new Set(items.map(({ topic }) => topic));
     const found = await cluster.topics(names, signal, fresh);
@@ -82,36 +101,50 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
         throw kafkaError(errorCodes.UNKNOWN_TOPIC_OR_PARTITION, named(topic));
   }
 
+  /** `error` is 0, or says that who asks has no place in the group. */
+  async function coordinator<Answer extends PartitionAnswer>(
+    group: string,
+    request: (connection: BrokerConnection) => Promise<readonly Answer[]>,
+    signal: AbortSignal,
+  ): Promise<readonly Answer[]> {
+    for (let attempt = 1; ; attempt++) {
+      const connection = await cluster.coordinator(group, lane, signal);
+      const answers = await abortable(request(connection), signal);
+      const code = answers.find(({ error }) => error !== 0 && errorClass(error) !== "fenced")?.error;
+      if (code === undefined) return answers;
+      if (!mustAskAgain(code)) throw kafkaError(code, `group ${JSON.stringify(group)}`);
+      cluster.forgetCoordinator(group);
+      await pause(attempt, signal);
+    }
+  }
+
   return {
     any: (signal) => cluster.any(lane, signal),
-    leaders,
-    pause,
     fetch: (partitions, maxBytes, signal) =>
+      leaders(partitions, (connection, each) => connection.fetch({ maxWaitMs: 0, maxBytes, partitions: each }), signal),
+    offsetsAt: (time, partitions, signal) =>
       leaders(
         partitions,
-        (connection, each) => connection.fetch({ maxWaitMs: 0, maxBytes, partitions: each }),
+        (connection, each) => connection.listOffsets(each.map(({ topic, partition }) => ({ topic, partition, time }))),
         signal,
       ),
-    async coordinator(group, request, signal) {
-      for (let attempt = 1; ; attempt++) {
-        const connection = await cluster.coordinator(group, lane, signal);
-        const answers = await abortable(request(connection), signal);
-        const code = answers.find(({ error }) => error !== 0 && errorClass(error) !== "fenced")?.error;
-        if (code === undefined) return answers;
-        // Of a topic that was just created a broker may not know yet.
-        if (!mustAskAgain(code)) throw kafkaError(code, `group ${JSON.stringify(group)}`);
-        cluster.forgetCoordinator(group);
-        await pause(attempt, signal);
-      }
+    committed: (group, partitions, signal) =>
+      coordinator(group, (connection) => connection.committedOffsets(group, partitions), signal),
+    async commit(group, offsets, signal) {
+      const nobody = { group, generation: -1, memberId: "" };
+      const answers = await coordinator(group, (connection) => connection.commitOffsets(nobody, offsets), signal);
+      return answers.every(({ error }) => error === 0);
     },
+    pause,
   };
 }
 
-/** @returns as error messages call it */
+/** As error messages call it. */
 export function named(topic: string): string {
   return `topic ${JSON.stringify(topic)}`;
 }
 
+/** Of a topic that was just created a broker may not know yet. */
 function mustAskAgain(code: number): boolean {
   return errorClass(code) === "retriable" || code === errorCodes.UNKNOWN_TOPIC_OR_PARTITION;
 }

@@ -1,8 +1,8 @@
 /** What waits for a group: of the channel's topic and of the retry topic, whatever lies behind the group's offsets. */
 import type { InletAddress } from "@posthorn/core/transport";
-import type { Asking } from "./asking.ts";
+import type { Asking, PartitionOffset } from "./asking.ts";
 import { named } from "./asking.ts";
-import type { CommittedOffset, OffsetCommit, TopicPartition } from "./client.ts";
+import type { TopicPartition } from "./client.ts";
 import { logEnd, logStart } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorCodes, kafkaError, unreadable } from "./errors.ts";
@@ -38,16 +38,10 @@ export async function backlogsOf(
     return topic.partitions.map(({ partition }): TopicPartition => ({ topic: name, partition }));
   });
   const group = groupId(source.channel, source.group);
-  const offsetsAt = (time: number): ReturnType<typeof asking.leaders<TopicPartition, CommittedLike>> =>
-    asking.leaders(
-      partitions,
-      (connection, items) => connection.listOffsets(items.map((item) => ({ ...item, time }))),
-      signal,
-    );
   const [committed, starts, ends] = await Promise.all([
-    asking.coordinator(group, (connection) => connection.committedOffsets(group, partitions), signal),
-    offsetsAt(logStart),
-    offsetsAt(logEnd),
+    asking.committed(group, partitions, signal),
+    asking.offsetsAt(logStart, partitions, signal),
+    asking.offsetsAt(logEnd, partitions, signal),
   ]);
   return partitions
     .map((partition) => {
@@ -58,26 +52,8 @@ export async function backlogsOf(
     .filter(({ from, end }) => from < end);
 }
 
-type CommittedLike = Pick<CommittedOffset, "topic" | "partition" | "error" | "offset">;
-
-function offsetOf(answers: readonly CommittedLike[], { topic, partition }: TopicPartition): bigint {
+function offsetOf(answers: readonly PartitionOffset[], { topic, partition }: TopicPartition): bigint {
   return answers.find((answer) => answer.topic === topic && answer.partition === partition)?.offset ?? -1n;
-}
-
-/**
- * Sets the group's offsets, for somebody who is no member of it.
- *
- * @returns false when the group has members: then only they may
- */
-export async function commitFor(
-  asking: Asking,
-  group: string,
-  offsets: readonly OffsetCommit[],
-  signal: AbortSignal,
-): Promise<boolean> {
-  const nobody = { group, generation: -1, memberId: "" };
-  const answers = await asking.coordinator(group, (connection) => connection.commitOffsets(nobody, offsets), signal);
-  return answers.every(({ error }) => error === 0);
 }
 
 /** The records of several partitions as one line, oldest first. */
@@ -99,6 +75,8 @@ interface Cursor {
 
 /** Of all partitions that one broker leads, at a time. */
 const pageBytes = 1_048_576;
+/** Enough for the first record of most. */
+export const firstRecordBytes = 16_384;
 
 /** @param partitionBytes how much of a partition is read at a time; at least one batch is */
 export function mergeBacklogs(
@@ -107,9 +85,13 @@ export function mergeBacklogs(
   partitionBytes: number,
   signal: AbortSignal,
 ): Merged {
-  const cursors = backlogs.map(
-    ({ topic, partition, from, end }): Cursor => ({ topic, partition, end, position: from, records: [] }),
-  );
+  const cursors = backlogs.map(({ topic, partition, from, end }): Cursor => ({
+    topic,
+    partition,
+    end,
+    position: from,
+    records: [],
+  }));
 
   /** Until the next one of every partition is known. */
   async function fill(): Promise<void> {
@@ -117,7 +99,12 @@ export function mergeBacklogs(
       const empty = cursors.filter(({ records, position, end }) => records.length === 0 && position < end);
       if (empty.length === 0) return;
       const pages = await asking.fetch(
-        empty.map(({ topic, partition, position }) => ({ topic, partition, offset: position, maxBytes: partitionBytes })),
+        empty.map(({ topic, partition, position }) => ({
+          topic,
+          partition,
+          offset: position,
+          maxBytes: partitionBytes,
+        })),
         pageBytes,
         signal,
       );
@@ -125,11 +112,12 @@ export function mergeBacklogs(
       for (const page of pages) {
         const cursor = empty.find(({ topic, partition }) => topic === page.topic && partition === page.partition);
         if (cursor === undefined) continue;
-        if (page.undecodable !== undefined && page.records.length === 0) throw unreadable(named(page.topic), page.undecodable);
+        if (page.undecodable !== undefined && page.records.length === 0)
+          throw unreadable(named(page.topic), page.undecodable);
         // Deleted by age since its place was looked up.
         if (page.error !== 0) cursor.position = cursor.end;
         came ||= page.error !== 0 || page.next > cursor.position;
-        cursor.records = page.records.filter(({ offset }) => offset < cursor.end).reverse();
+        cursor.records = page.records.filter(({ offset }) => offset < cursor.end).toReversed();
         if (page.next > cursor.position) cursor.position = page.next;
       }
       // Of each broker at least the first partition that has something comes, however large that is.

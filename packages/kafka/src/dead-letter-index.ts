@@ -54,18 +54,14 @@ const partition = 0;
 export function createDeadLetterIndex(asking: Asking, clock: Clock): DeadLetterIndex {
   const remembered = new Map<string, Entry>();
   /** One look after the other, by topic. */
-  const turns = new Map<string, Promise<unknown>>();
+  const turns = new Map<string, Promise<void>>();
 
   const fetch = (topic: string, offset: bigint, signal: AbortSignal): Promise<FetchedPartition> =>
     fetchPage(asking, topic, offset, signal);
 
   const startOf = async (topic: string, signal: AbortSignal): Promise<bigint> => {
-    const [answer] = await asking.leaders(
-      [{ topic, partition, time: logStart }],
-      (connection, items) => connection.listOffsets(items),
-      signal,
-    );
-    return answer?.offset ?? 0n;
+    const [start] = await asking.offsetsAt(logStart, [{ topic, partition }], signal);
+    return start?.offset ?? 0n;
   };
 
   /** The next page; of a log that is not what it was, its first. */
@@ -98,23 +94,20 @@ export function createDeadLetterIndex(asking: Asking, clock: Clock): DeadLetterI
       entry.lookedAt = now;
       return { places: entry.places, end };
     } finally {
-      if (entry.places.size <= mostRemembered) remembered.set(topic, entry);
+      // Without a last record nothing tells whether it is still the same log.
+      if (entry.last !== undefined && entry.places.size <= mostRemembered) remembered.set(topic, entry);
       else remembered.delete(topic);
     }
   }
 
   return {
-    async look(topic, signal) {
+    look(topic, signal) {
       const before = turns.get(topic) ?? Promise.resolve();
       const turn = before.then(() => read(topic, signal));
-      const settled = turn.then(
-        () => undefined,
-        () => undefined,
-      );
-      turns.set(topic, settled);
-      void settled.then(() => {
-        if (turns.get(topic) === settled) turns.delete(topic);
+      const over = turn.then(ignore, ignore).finally(() => {
+        if (turns.get(topic) === over) turns.delete(topic);
       });
+      turns.set(topic, over);
       return abortable(turn, signal);
     },
   };
@@ -132,6 +125,9 @@ export async function fetchPage(
   if (page.undecodable !== undefined && page.records.length === 0) throw unreadable(named(topic), page.undecodable);
   return page;
 }
+
+/** Who waits for its turn, not for its outcome. */
+function ignore(): void {}
 
 /** Every byte is a character, so that no two keys are the same text. */
 export function keyOf(bytes: Uint8Array): string {

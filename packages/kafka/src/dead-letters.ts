@@ -3,7 +3,6 @@ import type { Asking } from "./asking.ts";
 import { decodeDeadLetter } from "./decode.ts";
 import type { LiveDeadLetters } from "./dead-letter-index.ts";
 import { fetchPage } from "./dead-letter-index.ts";
-import { connectionLost } from "./errors.ts";
 import type { Producer } from "./producer.ts";
 import type { FetchedRecord } from "./records.ts";
 import { createRemovals, tombstone } from "./removals.ts";
@@ -28,7 +27,7 @@ export function waitingDeadLetters(
   async function recordAt(offset: bigint): Promise<FetchedRecord | undefined> {
     if (offset >= next) {
       const { records, next: end } = await fetchPage(asking, topic, offset, signal);
-      page = [...records].reverse();
+      page = records.toReversed();
       next = end;
     }
     for (;;) {

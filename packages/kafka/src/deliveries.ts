@@ -81,7 +81,11 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
     const entry = window.take();
     if (entry?.record === undefined) return false;
     const { message, defect } = decodeRecord(entry.record);
-    if (defect === undefined && message.notBefore !== undefined && message.notBefore > clock.now())
+    if (entry.record.value === null && message.type === "") {
+      // A tombstone that names no type is for the broker: it ends what a compacted topic has of its key.
+      window.settle(entry);
+      options.onSettled(slot);
+    } else if (defect === undefined && message.notBefore !== undefined && message.notBefore > clock.now())
       options.onEarly(slot, window, entry, message.notBefore);
     else if (suspect) void handOutAlone(slot, window, entry, message, defect);
     else deliver(slot, window, entry, message, defect);

@@ -6,7 +6,7 @@ import type { InletAddress } from "@posthorn/core/transport";
 import { PosthornError } from "@posthorn/core/transport";
 import type { Asking } from "./asking.ts";
 import type { Backlog } from "./backlog.ts";
-import { commitFor, mergeBacklogs, shareOf } from "./backlog.ts";
+import { mergeBacklogs, shareOf } from "./backlog.ts";
 import { decodeRecord } from "./decode.ts";
 import { groupId } from "./names.ts";
 import type { WaitingMessages } from "./walk.ts";
@@ -41,7 +41,8 @@ export function waitingInInlet(
         settle(remove) {
           const own = said.get(id) ?? { topic, partition, firstKept: undefined, lastRemoved: undefined };
           said.set(id, own);
-          if (remove) own.lastRemoved = own.lastRemoved === undefined || offset > own.lastRemoved ? offset : own.lastRemoved;
+          if (remove)
+            own.lastRemoved = own.lastRemoved === undefined || offset > own.lastRemoved ? offset : own.lastRemoved;
           else own.firstKept = own.firstKept === undefined || offset < own.firstKept ? offset : own.firstKept;
         },
       };
@@ -52,7 +53,7 @@ export function waitingInInlet(
         if (firstKept !== undefined && firstKept < lastRemoved) throw onlyFromTheFront(group);
         return [{ topic, partition, offset: lastRemoved + 1n, metadata: "" }];
       });
-      if (offsets.length > 0 && !(await commitFor(asking, group, offsets, signal))) throw hasConsumers(group);
+      if (offsets.length > 0 && !(await asking.commit(group, offsets, signal))) throw hasConsumers(group);
     },
   };
 }

@@ -130,14 +130,13 @@ export function createProducer({ cluster, settings, environment, onBlocked }: Pr
     for (const line of touched) line.prune();
   };
 
-  /** Refuses what waits in a line for good, and goes on with the rest. What is in doubt stays so. */
+  /** Refuses what waits in a line for good. What is in doubt stays so. */
   const refuse = (line: Line, error: PosthornError, which: readonly Pending[] = line.pending()): void => {
     const [refused, unknown] = [failed(error), failed(unknownOutcome(error))];
     for (const append of which) settle(append, append.sent ? unknown : refused);
     line.prune();
     line.missingSince = undefined;
     unblock(line);
-    routing.wake(line);
   };
 
   const block = (line: Line, reason: string): void => {
@@ -156,13 +155,16 @@ export function createProducer({ cluster, settings, environment, onBlocked }: Pr
 
   const onAnswer = (batches: readonly Batch<Pending>[], answers: readonly PartitionAnswer[]): void => {
     const codes = new Map(answers.map(({ topic, partition, error }) => [`${topic} ${partition}`, error]));
+    const failing: Line[] = [];
     for (const batch of batches) {
       const { line } = batch;
       line.state = "idle";
       const code = codes.get(`${line.topic} ${line.partition}`) ?? errorCodes.UNKNOWN_SERVER_ERROR;
       if (errorClass(code) === "done") onLanded(batch);
-      else onRefused(batch, code);
+      else if (mustWait(batch, code)) failing.push(line);
+      else routing.wake(line);
     }
+    if (failing.length > 0) routing.again(failing);
   };
 
   const onLanded = ({ line, appends }: Batch<Pending>): void => {
@@ -172,27 +174,38 @@ export function createProducer({ cluster, settings, environment, onBlocked }: Pr
     routing.wake(line);
   };
 
-  const onRefused = (batch: Batch<Pending>, code: number): void => {
+  /** Does what follows from a refusal. Whether the line is to go on only after a while. */
+  const mustWait = (batch: Batch<Pending>, code: number): boolean => {
     const { line, appends } = batch;
     const kind = errorClass(code);
     const error = kafkaError(code, `topic ${JSON.stringify(line.topic)}`);
+    line.lastError = error;
     if (mayHaveAppended(code)) batch.inDoubt = true;
     if (!batch.inDoubt) line.takeBack();
     if (replicaErrors.has(code)) block(line, error.message);
     if (kind !== "unroutable") line.missingSince = undefined;
-
-    const now = environment.clock.monotonic();
-    if (mayHaveAppended(code) || kind === "retriable" || kind === "busy") routing.again([line], error);
-    else if (kind === "unroutable" && !line.isMissingFor(unknownGraceMs, now)) routing.again([line], error);
-    else if (kind === "unroutable") refuse(line, error);
-    else if (kind === "fenced") {
+    if (mayHaveAppended(code) || kind === "retriable" || kind === "busy") return true;
+    if (kind === "unroutable") {
+      if (!line.isMissingFor(unknownGraceMs, environment.clock.monotonic())) return true;
+      refuse(line, error);
+    } else if (kind === "fenced") {
       if (batch.inDoubt) refuse(line, error, appends);
       requests.renewProducerId(line);
-      routing.again([line], error);
-    } else if (contentErrors.has(code) && appends.length > 1 && !batch.inDoubt) {
-      line.narrow(batch);
-      routing.wake(line);
-    } else refuse(line, error, appends);
+      return true;
+    } else if (contentErrors.has(code) && appends.length > 1 && !batch.inDoubt) line.narrow(batch);
+    else refuse(line, error, appends);
+    return false;
+  };
+
+  const onNoAnswer = (batches: readonly Batch<Pending>[], error: unknown, sent: boolean): void => {
+    for (const batch of batches) {
+      if (sent) batch.inDoubt = true;
+      else if (!batch.inDoubt) batch.line.takeBack();
+    }
+    routing.failed(
+      batches.map(({ line }) => line),
+      error,
+    );
   };
 
   const requests = createProduceRequests<Pending>({
@@ -201,24 +214,15 @@ export function createProducer({ cluster, settings, environment, onBlocked }: Pr
     closing: closing.signal,
     onMoved: (line) => routing.wake(line),
     onAnswer,
-    onUnsent: (unsent, error) => routing.again(unsent, error),
-    onNoAnswer(batches, error, sent) {
-      for (const batch of batches) {
-        if (sent) batch.inDoubt = true;
-        else if (!batch.inDoubt) batch.line.takeBack();
-      }
-      routing.again(
-        batches.map(({ line }) => line),
-        error,
-      );
-    },
+    onUnsent: (unsent, error) => routing.failed(unsent, error),
+    onNoAnswer,
   });
 
   const routing = createRouting<Line>({
     cluster,
     environment,
     closing: closing.signal,
-    toLeader: requests.enqueue,
+    toLeader: (line, leader) => requests.enqueue(line, leader),
     refuse,
   });
 

@@ -19,19 +19,21 @@
  * With everything in place it costs two requests: the topics, and their settings.
  */
 import type {
+  Group,
   InletAddress,
   ProvisionMode,
   Topology,
   TopologyChange,
   TransportEnvironment,
 } from "@posthorn/core/transport";
-import { abortable, abortedError, isPosthornError, PosthornError } from "@posthorn/core/transport";
-import type { Group } from "@posthorn/core/transport";
+import { abortable, abortedError, isPosthornError } from "@posthorn/core/transport";
 import { createAsking, named } from "./asking.ts";
-import type { BrokerConnection, OffsetCommit, TopicMetadata, TopicPartition } from "./client.ts";
+import type { OffsetCommit, TopicPartition } from "./client.ts";
 import { ConnectionFailure, logEnd } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorClass, errorCodes, errorName, kafkaError } from "./errors.ts";
+import { createTopicMaker } from "./creation.ts";
+import type { Topics } from "./creation.ts";
+import { errorClass, kafkaError } from "./errors.ts";
 import { groupId } from "./names.ts";
 import type { Settings } from "./options.ts";
 import type { WantedGroup, WantedTopic, WantedTopics } from "./topology.ts";
@@ -61,14 +63,11 @@ export interface Provisioner {
   restore(inlet: Pick<InletAddress, "channel" | "group">, signal: AbortSignal): Promise<boolean>;
 }
 
-type Topics = ReadonlyMap<string, TopicMetadata>;
-
-const defaultReplicas = 3;
-/** So many looks for new topics before they are asked for again. */
-const looks = 8;
+const lane = "admin";
 
 export function createProvisioner({ cluster, settings, environment }: ProvisionerOptions): Provisioner {
-  const asking = createAsking(cluster, environment, "admin");
+  const asking = createAsking(cluster, environment, lane);
+  const make = createTopicMaker({ cluster, asking, lane, timeoutMs: settings.requestTimeoutMs });
   /** What was applied, by the name of its consumer group. */
   const applied = new Map<string, Group>();
 
@@ -90,7 +89,12 @@ export function createProvisioner({ cluster, settings, environment }: Provisione
     const before = await cluster.topics(allNames(wanted), signal, true);
     const made = new Set<string>();
     const channels = await make(wanted.channels, before, made, signal);
-    if (isNew) await begin(wanted.groups.filter(({ fromEnd, retry }) => fromEnd && !before.has(retry.name)), channels, signal);
+    if (isNew)
+      await begin(
+        wanted.groups.filter(({ fromEnd, retry }) => fromEnd && !before.has(retry.name)),
+        channels,
+        signal,
+      );
     const own = ownTopics(wanted, channels);
     const after = await make(own, before, made, signal);
     const others = [...wanted.channels, ...own].filter(({ name }) => !made.has(name));
@@ -102,12 +106,18 @@ export function createProvisioner({ cluster, settings, environment }: Provisione
     return compare([...wanted.channels, ...ownTopics(wanted, found)], found, signal);
   }
 
-  async function compare(wanted: readonly WantedTopic[], found: Topics, signal: AbortSignal): Promise<readonly TopologyChange[]> {
+  async function compare(
+    wanted: readonly WantedTopic[],
+    found: Topics,
+    signal: AbortSignal,
+  ): Promise<readonly TopologyChange[]> {
     const existing = wanted.filter(({ name }) => found.has(name));
     const configs = await configsOf(existing, signal);
     return wanted.flatMap((topic) => {
       const present = found.get(topic.name);
-      return present === undefined ? [missingTopic(topic.name)] : differencesOf(topic, present, configs.get(topic.name));
+      return present === undefined
+        ? [missingTopic(topic.name)]
+        : differencesOf(topic, present, configs.get(topic.name));
     });
   }
 
@@ -125,65 +135,12 @@ export function createProvisioner({ cluster, settings, environment }: Provisione
       for (const { topic, error, config } of answers) {
         if (error === 0) configs.set(topic, config);
         else if (errorClass(error) === "retriable") names.push(topic);
-        else if (errorClass(error) !== "access" && errorClass(error) !== "unroutable") throw kafkaError(error, named(topic));
+        else if (errorClass(error) !== "access" && errorClass(error) !== "unroutable")
+          throw kafkaError(error, named(topic));
       }
       if (names.length > 0) await asking.pause(attempt, signal);
     }
     return configs;
-  }
-
-  /**
-   * Resolves when every broker that can be asked knows the topics and who leads them.
-   *
-   * @param made to which those are added that nobody else has made
-   * @returns all of them, as they are then
-   */
-  async function make(
-    wanted: readonly WantedTopic[],
-    before: Topics,
-    made: Set<string>,
-    signal: AbortSignal,
-  ): Promise<Topics> {
-    const missing = wanted.filter(({ name }) => !before.has(name));
-    if (missing.length === 0) return before;
-    const names = missing.map(({ name }) => name);
-    for (let attempt = 1; ; attempt++) {
-      if (attempt % looks === 1) for (const name of await create(missing, signal)) made.add(name);
-      if (await areShown(names, signal)) break;
-      await asking.pause(attempt, signal);
-    }
-    return cluster.topics(wanted.map(({ name }) => name), signal, true);
-  }
-
-  /** @returns those that were made now */
-  async function create(topics: readonly WantedTopic[], signal: AbortSignal): Promise<readonly string[]> {
-    const connection = await cluster.controller("admin", signal);
-    const request = topics.map(({ name, partitions, replicationFactor, config }) => ({
-      name,
-      partitions,
-      replicationFactor: replicationFactor ?? Math.min(defaultReplicas, Math.max(1, cluster.size)),
-      config,
-    }));
-    const answers = await abortable(connection.createTopics(request, settings.requestTimeoutMs), signal);
-    for (const { topic, error, message } of answers) {
-      const what = errorClass(error);
-      if (what !== "done" && what !== "retriable" && what !== "busy") throw notCreated(topic, error, message);
-    }
-    return answers.filter(({ error }) => error === 0).map(({ topic }) => topic);
-  }
-
-  async function areShown(names: readonly string[], signal: AbortSignal): Promise<boolean> {
-    const { nodes, topics } = await abortable((await asking.any(signal)).metadata(names), signal);
-    if (!haveLeaders(topics)) return false;
-    const views = nodes.map(async ({ id }) => {
-      const connection = await cluster.node(id, "admin", signal);
-      return haveLeaders((await abortable(connection.metadata(names), signal)).topics);
-    });
-    const seen = await Promise.allSettled(views);
-    const failure = seen.find((view) => view.status === "rejected" && !(view.reason instanceof ConnectionFailure));
-    if (failure?.status === "rejected") throw failure.reason;
-    // A broker that is down leads nothing, and learns of it when it comes up.
-    return seen.every((view) => view.status === "rejected" || view.value);
   }
 
   /** Steps 2 to 4. */
@@ -195,21 +152,16 @@ export function createProvisioner({ cluster, settings, environment }: Provisione
         (channels.get(name)?.partitions ?? []).map(({ partition }): TopicPartition => ({ topic: name, partition })),
       ]),
     );
-    const list = (connection: BrokerConnection, items: readonly TopicPartition[]): ReturnType<BrokerConnection["listOffsets"]> =>
-      connection.listOffsets(items.map((item) => ({ ...item, time: logEnd })));
-    const ends = await asking.leaders([...partitions.values()].flat(), list, signal);
+    const ends = await asking.offsetsAt(logEnd, [...partitions.values()].flat(), signal);
     await Promise.all(
       groups.map(async ({ id, channel: { name } }) => {
-        const own = partitions.get(name) ?? [];
-        const committed = await asking.coordinator(id, (connection) => connection.committedOffsets(id, own), signal);
+        const committed = await asking.committed(id, partitions.get(name) ?? [], signal);
         const known = new Set(committed.filter(({ offset }) => offset >= 0n).map(({ partition }) => partition));
         const offsets = ends
           .filter(({ topic, partition }) => topic === name && !known.has(partition))
           .map(({ topic, partition, offset }): OffsetCommit => ({ topic, partition, offset, metadata: "" }));
-        if (offsets.length === 0) return;
-        const nobody = { group: id, generation: -1, memberId: "" };
-        // While the group has members it is theirs to commit, and Kafka refuses ours. Then they have begun.
-        await asking.coordinator(id, (connection) => connection.commitOffsets(nobody, offsets), signal);
+        // While the group has members only they may. Then it has begun.
+        if (offsets.length > 0) await asking.commit(id, offsets, signal);
       }),
     );
   }
@@ -243,34 +195,3 @@ function allNames({ channels, groups }: WantedTopics): readonly string[] {
   const own = groups.flatMap((group) => topicsOfGroup(group, group.channel.partitions));
   return [...channels, ...own].map(({ name }) => name);
 }
-
-function haveLeaders(topics: readonly TopicMetadata[]): boolean {
-  return topics.every(
-    ({ error, partitions }) => error === 0 && partitions.length > 0 && partitions.every(({ leader }) => leader >= 0),
-  );
-}
-
-/** @param message the broker's */
-function notCreated(topic: string, code: number, message: string): PosthornError {
-  const answer = `${errorName(code)} (${code})${message === "" ? "" : `: ${message}`}`;
-  const what = `The topic ${JSON.stringify(topic)} cannot be made on Kafka`;
-  const options = { details: { topic, kafkaCode: code } };
-  if (errorClass(code) === "access") {
-    const text = `${what}: ${answer}. Grant the account Create, or let somebody else make it and start with provision "verify".`;
-    return new PosthornError("ACCESS_REFUSED", text, options);
-  }
-  if (code === errorCodes.INVALID_TOPIC_EXCEPTION) {
-    const text = `${what}: ${answer}. Kafka takes "." and "_" for the same: give the channel or the group another name.`;
-    return new PosthornError("INVALID_NAME", text, options);
-  }
-  const advice = optionAdvice.get(code);
-  if (advice !== undefined) return new PosthornError("INVALID_OPTION", `${what}: ${answer} ${advice}`, options);
-  return new PosthornError("TRANSPORT_FAILED", `${what}: ${answer}`, options);
-}
-
-const optionAdvice: ReadonlyMap<number, string> = new Map([
-  [errorCodes.INVALID_REPLICATION_FACTOR, "Set replicationFactor to at most the number of brokers."],
-  [errorCodes.INVALID_PARTITIONS, "Set partitions to at least 1."],
-  [errorCodes.INVALID_CONFIG, "Check retentionMs, minInsyncReplicas and maxMessageBytes."],
-  [errorCodes.POLICY_VIOLATION, "Set partitions, replicationFactor, retentionMs and minInsyncReplicas to what the cluster allows."],
-]);

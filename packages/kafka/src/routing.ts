@@ -18,8 +18,10 @@ export interface RoutingOptions<Line> {
 export interface Routing<Line> {
   /** Goes on with a line that is idle and has something to send. */
   wake(line: Line): void;
-  /** Goes on with lines that failed, after a while, when there is a connection, and with fresh metadata. */
-  again(lines: readonly Line[], error: unknown): void;
+  /** Goes on with lines after a while, when there is a connection, and with fresh metadata. */
+  again(lines: readonly Line[]): void;
+  /** The same, after an error that is not about one of them alone; or refuses them. */
+  failed(lines: readonly Line[], error: unknown): void;
 }
 
 const backoff = { initialMs: 50, maxMs: 1_000, jitter: 0.5 } as const;
@@ -42,11 +44,10 @@ export function createRouting<Line extends PartitionLine<Append>>(options: Routi
     if (lost.length > 0) void locate(lost);
   };
 
-  const again = async (failing: readonly Line[], error: unknown): Promise<void> => {
+  const again = async (failing: readonly Line[]): Promise<void> => {
     let failures = 0;
     for (const line of failing) {
       line.state = "resting";
-      line.lastError = error;
       failures = Math.max(failures, ++line.failures);
     }
     const delayMs = backoffDelay(backoff, failures, environment.random());
@@ -65,9 +66,8 @@ export function createRouting<Line extends PartitionLine<Append>>(options: Routi
       const found = await cluster.topics([topic], closing, true);
       if (closing.aborted) return;
       const partitions = found.get(topic)?.partitions ?? [];
-      const error = kafkaError(errorCodes.LEADER_NOT_AVAILABLE, `topic ${JSON.stringify(topic)}`);
       const leaderless = lost.filter((line) => !goesOn(line, partitions.length));
-      if (leaderless.length > 0) void again(leaderless, error);
+      if (leaderless.length > 0) void again(leaderless);
     } catch (error) {
       if (!closing.aborted) failed(lost, error);
     }
@@ -79,21 +79,26 @@ export function createRouting<Line extends PartitionLine<Append>>(options: Routi
     line.state = "idle";
     if (line.isEmpty) line.missingSince = undefined;
     else if (leader !== undefined) toLeader(line, leader);
-    else if (line.partition < partitions || !line.isMissingFor(missingGraceMs, clock.monotonic())) return false;
-    else refuse(line, kafkaError(errorCodes.UNKNOWN_TOPIC_OR_PARTITION, `topic ${JSON.stringify(line.topic)}`));
+    else {
+      const exists = line.partition < partitions;
+      const code = exists ? errorCodes.LEADER_NOT_AVAILABLE : errorCodes.UNKNOWN_TOPIC_OR_PARTITION;
+      const error = kafkaError(code, `topic ${JSON.stringify(line.topic)}`);
+      line.lastError = error;
+      if (exists || !line.isMissingFor(missingGraceMs, clock.monotonic())) return false;
+      refuse(line, error);
+    }
     return true;
   };
 
   const failed = (lines: readonly Line[], error: unknown): void => {
     // Wrong credentials are found out by whoever connects: until that is put right there is no connection.
-    if (!isPosthornError(error, "ACCESS_REFUSED")) {
-      void again(lines, error);
-      return;
-    }
+    const isFinal = isPosthornError(error, "ACCESS_REFUSED");
     for (const line of lines) {
       line.state = "idle";
-      refuse(line, error);
+      line.lastError = error;
+      if (isFinal) refuse(line, error);
     }
+    if (!isFinal) void again(lines);
   };
 
   return {
@@ -104,7 +109,8 @@ export function createRouting<Line extends PartitionLine<Append>>(options: Routi
       if (unrouted.size === 0) queueMicrotask(route);
       unrouted.add(line);
     },
-    again: failed,
+    again: (lines) => void again(lines),
+    failed,
   };
 }
 

@@ -1,14 +1,13 @@
 /**
  * One exclusive walk through dead letters at a time, whichever process it is in: whoever wants one joins a consumer group that is
- * called after the dead letters' topic, and the member that Kafka makes its leader may walk. It stays leader until it leaves or has not
- * been heard of for a session; then the one that has waited longest is next.
+ * called after the dead letters' topic, and the member that Kafka makes its leader may walk. A leader stays one until it leaves, or was
+ * not heard of for a session; then it is another's turn.
  */
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
-import type { BrokerConnection } from "./client.ts";
 import { encodeAssignment, encodeSubscription } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorClass, errorCodes, kafkaError } from "./errors.ts";
+import { connectionLost, errorClass, errorCodes, kafkaError } from "./errors.ts";
 import type { Settings } from "./options.ts";
 
 export interface WalkLockOptions {
@@ -18,81 +17,103 @@ export interface WalkLockOptions {
 }
 
 const protocol = "posthorn-walk";
-/** How soon the next one hears that it may. */
+/** How soon the next one hears that it is its turn. */
 const longestHeartbeatMs = 500;
 const backoff = { initialMs: 50, maxMs: 1_000 } as const;
-let nextLane = 0;
+let lastLane = 0;
 
 /**
  * Waits for the lock, works, and gives it back.
  *
- * @param work its signal fires as well when the lock is lost
- * @throws REJECTED when the lock is lost; ConnectionFailure; what `work` throws
+ * @param work its signal fires as the given one does, and when the lock is lost
+ * @throws CONNECTION_LOST when the lock is lost; ACCESS_REFUSED; the signal's reason; ConnectionFailure; what `work` throws
  */
 export async function withWalkLock(
-  { cluster, settings, environment }: WalkLockOptions,
+  options: WalkLockOptions,
   group: string,
   signal: AbortSignal,
   work: (held: AbortSignal) => Promise<void>,
 ): Promise<void> {
-  const { clock } = environment;
-  const heartbeatMs = Math.min(settings.heartbeatIntervalMs, longestHeartbeatMs);
-  const { sessionTimeoutMs } = settings;
-  const what = `group ${JSON.stringify(group)}`;
-  // A join waits for the others; nothing else may wait behind it.
-  const lane = `walk-lock-${nextLane++}`;
-  const ended = new AbortController();
-  const end = AbortSignal.any([signal, ended.signal]);
   const lost = new AbortController();
-  const held = Promise.withResolvers<void>();
+  const ended = new AbortController();
+  const place = takePlace(options, group, AbortSignal.any([signal, ended.signal]));
+  place.kept.catch((error: unknown) => lost.abort(error));
+  try {
+    await Promise.race([place.first, place.kept]);
+    await work(AbortSignal.any([signal, lost.signal]));
+  } finally {
+    ended.abort();
+    const left = place.leave();
+    // Whoever gives up, or has no connection, waits for nothing.
+    if (!signal.aborted) await left;
+  }
+}
+
+interface Place {
+  /** Resolves when it is this one's turn. */
+  readonly first: Promise<void>;
+  /** Rejects when the place is lost, and when the signal fires. */
+  readonly kept: Promise<never>;
+  leave(): Promise<void>;
+}
+
+/** @param end ends it, which does not mean leaving */
+function takePlace({ cluster, settings, environment }: WalkLockOptions, group: string, end: AbortSignal): Place {
+  const { clock } = environment;
+  const { sessionTimeoutMs } = settings;
+  const heartbeatMs = Math.min(settings.heartbeatIntervalMs, longestHeartbeatMs);
+  const what = `group ${JSON.stringify(group)}`;
+  // To join is to wait for the others, and whatever is asked on the same connection waits behind it.
+  const lane = `walk-lock-${++lastLane}`;
+  const first = Promise.withResolvers<void>();
+  let isFirst = false;
   let memberId = "";
   let generation = -1;
 
-  const coordinator = (): Promise<BrokerConnection> => cluster.coordinator(group, lane, end);
-
-  /** Whether it has a place, and is the leader if it says so by `held`. */
+  /** @returns whether it has a place now */
   async function join(): Promise<boolean> {
-    const connection = await coordinator();
+    const connection = await cluster.coordinator(group, lane, end);
     const metadata = encodeSubscription([], "");
-    const joined = await abortable(
-      connection.joinGroup({ group, memberId, sessionTimeoutMs, rebalanceTimeoutMs: sessionTimeoutMs, protocol, metadata }),
-      end,
-    );
-    if (joined.error === errorCodes.MEMBER_ID_REQUIRED) ({ memberId } = joined);
-    if (joined.error !== 0) return refused(joined.error);
+    const request = { group, memberId, sessionTimeoutMs, rebalanceTimeoutMs: sessionTimeoutMs, protocol, metadata };
+    const joined = await abortable(connection.joinGroup(request), end);
+    if (joined.error !== 0 && joined.error !== errorCodes.MEMBER_ID_REQUIRED) return refused(joined.error);
     ({ memberId, generation } = joined);
-    const isLeader = joined.leader === memberId;
+    if (joined.error !== 0) return join();
+    const leads = joined.leader === memberId;
+    if (isFirst && !leads) throw connectionLost(what);
     const nothing = encodeAssignment([], "");
-    const shares = isLeader ? joined.members.map(({ id }) => ({ memberId: id, assignment: nothing })) : [];
+    const shares = leads ? joined.members.map(({ id }) => ({ memberId: id, assignment: nothing })) : [];
     const { error } = await abortable(connection.syncGroup({ group, generation, memberId }, shares), end);
     if (error !== 0) return refused(error);
-    if (isLeader) held.resolve();
+    isFirst = leads;
+    if (leads) first.resolve();
     return true;
-  }
-
-  function refused(code: number): false {
-    if (errorClass(code) === "retriable") cluster.forgetCoordinator(group);
-    else if (errorClass(code) !== "fenced") throw kafkaError(code, what);
-    if (errorClass(code) === "fenced" && code !== errorCodes.REBALANCE_IN_PROGRESS) {
-      memberId = "";
-      lost.abort(kafkaError(code, what));
-    }
-    return false;
   }
 
   /** Until somebody joins or leaves. */
   async function stay(): Promise<void> {
     for (;;) {
       await sleep(clock, heartbeatMs, end);
-      const connection = await coordinator();
+      const connection = await cluster.coordinator(group, lane, end);
       const code = await abortable(connection.heartbeat({ group, generation, memberId }), end);
-      if (code === 0) continue;
-      refused(code);
-      return;
+      if (code !== 0) {
+        refused(code);
+        return;
+      }
     }
   }
 
-  async function keep(): Promise<void> {
+  /** @throws when there is no place any more, or none to be had */
+  function refused(code: number): false {
+    if (code === errorCodes.REBALANCE_IN_PROGRESS) return false;
+    if (errorClass(code) === "retriable") cluster.forgetCoordinator(group);
+    else if (errorClass(code) !== "fenced") throw kafkaError(code, what);
+    else if (isFirst) throw connectionLost(what, kafkaError(code, what));
+    else memberId = "";
+    return false;
+  }
+
+  async function keep(): Promise<never> {
     for (let failures = 0; ;) {
       if (await join()) {
         failures = 0;
@@ -102,4 +123,23 @@ export async function withWalkLock(
       }
     }
   }
+
+  return {
+    first: first.promise,
+    kept: keep(),
+    async leave() {
+      const late = new AbortController();
+      const timer = clock.setTimeout(() => late.abort(), sessionTimeoutMs, { unref: true });
+      try {
+        if (memberId === "") return;
+        const connection = await cluster.coordinator(group, "admin", late.signal);
+        await connection.leaveGroup({ group, generation, memberId });
+      } catch {
+        // The session's end does the same, later.
+      } finally {
+        timer.cancel();
+        cluster.closeLane(lane);
+      }
+    },
+  };
 }

@@ -31,6 +31,7 @@ export async function walkThrough(
   let stopped = false;
   let failure: { readonly error: unknown } | undefined;
 
+  const onEnd = (): void => changed.notify();
   const goesOn = (): boolean => visited < limit && !stopped && failure === undefined && !end.aborted;
   const fail = (error: unknown): void => void (failure ??= { error });
   const show = async (each: Waiting): Promise<void> => {
@@ -46,7 +47,7 @@ export async function walkThrough(
     changed.notify();
   };
 
-  end.addEventListener("abort", changed.notify);
+  end.addEventListener("abort", onEnd);
   try {
     while (goesOn()) {
       if (pending >= maxPending) {
@@ -64,7 +65,7 @@ export async function walkThrough(
     // What was said before a failure counts.
     await waiting.finish().catch(fail);
   } finally {
-    end.removeEventListener("abort", changed.notify);
+    end.removeEventListener("abort", onEnd);
   }
   if (failure !== undefined) throw failure.error;
 }

@@ -1,7 +1,7 @@
 #!/bin/sh
 # Makes a RabbitMQ image without pulling one: from the Debian root that the native brokers use, which is built if need be.
 #
-#   local-image.sh SUITE TAG        for example: local-image.sh trixie posthorn/rabbitmq:4.0
+#   local-rabbitmq-image.sh SUITE TAG        for example: local-rabbitmq-image.sh trixie posthorn/rabbitmq:4.0
 #
 # SUITE: bookworm for RabbitMQ 3.10, trixie for 4.0, forky for 4.3. Needs root, and a Docker daemon that `docker` finds.
 set -eu
