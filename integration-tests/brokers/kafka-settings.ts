@@ -9,7 +9,7 @@ export interface KafkaPorts {
   readonly links: readonly KafkaLink[];
 }
 
-const linkCount = 6;
+const linkCount = 8;
 
 /** How many free ports `kafkaPorts` wants. */
 export const kafkaPortCount: number = 3 + 2 * linkCount;
@@ -79,6 +79,8 @@ export function kafkaConfiguration({ ports, bind, host, data, keystore }: KafkaP
     "share.coordinator.state.topic.min.isr": 1,
     // Enough to see that there are several.
     "offsets.topic.num.partitions": coordinatorPartitions,
+    // What was deleted lies there for a minute by default, and is looked through after a kill.
+    "log.segment.delete.delay.ms": 1_000,
     "transaction.state.log.num.partitions": 3,
 
     "auto.create.topics.enable": false,

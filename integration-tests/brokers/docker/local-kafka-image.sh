@@ -27,9 +27,11 @@ done
 chmod -R a+rX "$overlay"
 chmod a+x "$overlay"/opt/kafka/bin/*
 
-# As in apache/kafka, the broker's user is not root: www-data stands in, whom every Debian has.
+# As in apache/kafka, the broker is not root: user 33 stands in, Debian's www-data.
+chown 33:33 "$overlay/var/lib/kafka/data"
+
 tar --create --one-file-system --directory "$root" --exclude ./proc --exclude ./sys --exclude ./dev . \
-  --directory "$overlay" ./opt ./etc/kafka --owner=www-data --group=www-data ./var/lib/kafka |
+  --directory "$overlay" ./opt/kafka ./etc/kafka ./var/lib/kafka |
   docker import \
     --change 'ENV PATH=/usr/sbin:/usr/bin:/sbin:/bin LC_ALL=C.UTF-8' \
     --change 'USER www-data' \

@@ -797,12 +797,12 @@ interface RawPartition extends PartitionAnswer {
 function readPartition(topic: string, decoder: Decoder): RawPartition {
   const partition = decoder.readInt32();
   const error = decoder.readInt16();
-  const highWatermark = decoder.readInt64().value;
+  const highWatermark = decoder.readInt64();
   decoder.readInt64(); // last stable offset
-  const start = decoder.readInt64().value;
+  const start = decoder.readInt64();
   const aborted = decoder.readArray((each) => ({
-    producerId: String(each.readInt64().value),
-    first: each.readInt64().value,
+    producerId: String(each.readInt64()),
+    first: each.readInt64(),
   }));
   decoder.readInt32(); // preferred read replica
   const length = decoder.readInt32();

@@ -18,7 +18,7 @@ export interface FakeCluster
   asked: number;
   connected: boolean;
   /** Instead of the answer to the next questions for topics. */
-  topicsFail: unknown;
+  topicsFail: Error | undefined;
   /** Instead of connections. */
   nodeFails: Error | undefined;
   producerIdError: number;

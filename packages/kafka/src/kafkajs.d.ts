@@ -84,7 +84,7 @@ declare module "kafkajs/src/protocol/decoder.js" {
     readInt8(): number;
     readInt16(): number;
     readInt32(): number;
-    readInt64(): { readonly value: bigint };
+    readInt64(): bigint;
     readString(): string | null;
     readBytes(length?: number): Buffer | null;
     canReadBytes(length: number): boolean;

@@ -4,7 +4,7 @@
  * The place outlives a lost connection. It is lost when the group says so, or when nothing was heard of the group for the session's
  * length: from then on others may have what was held here.
  */
-import type { TransportEnvironment } from "@posthorn/core/transport";
+import type { Timer, TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, createNotice, sleep } from "@posthorn/core/transport";
 import type { Claimant, Slot, SlotCounts } from "./assignment.ts";
 import { assignSlots, decodeClaim, encodeClaim } from "./assignment.ts";
@@ -197,18 +197,20 @@ export function createMembership(options: MembershipOptions): Membership {
   /** Also while there is no connection the place is lost after a session's length. */
   async function whenConnected(): Promise<void> {
     cluster.forgetCoordinator(group);
-    const leftMs = options.sessionTimeoutMs - (clock.monotonic() - heardAt);
-    const silence = new AbortController();
-    const timer = clock.setTimeout(() => {
+    let timer: Timer | undefined;
+    const watch = (): void => {
       loseWhenSilent();
-      silence.abort();
-    }, Math.max(0, leftMs));
+      if (memberId === "") return;
+      const leftMs = options.sessionTimeoutMs - (clock.monotonic() - heardAt);
+      timer = clock.setTimeout(watch, Math.max(1, leftMs));
+    };
+    watch();
     try {
       await cluster.ready(ending.signal);
     } catch (error) {
       if (!ending.signal.aborted) throw error;
     } finally {
-      timer.cancel();
+      timer?.cancel();
     }
   }
 

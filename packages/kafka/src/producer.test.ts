@@ -46,7 +46,10 @@ function script(
   ...answers: ((request: ProduceRequest) => ReturnType<FakeCluster["append"]>)[]
 ): void {
   let next = 0;
-  cluster.answer = async (request) => (answers[next++] ?? cluster.append)(request);
+  cluster.answer = async (request) => {
+    const answer = answers[next++];
+    return answer === undefined ? cluster.append(request) : answer(request);
+  };
 }
 
 const say = (code: number) => (request: ProduceRequest) => refusal(request, code);
@@ -383,7 +386,7 @@ test("numbers of what was given up in doubt are not used again: the next batch w
   expect(codes(await next)).toEqual(["accepted", "accepted"]);
   expect(cluster.log("t").values).toEqual(["a", "b", "c"]);
   const last = cluster.requests.slice(-2).flatMap(({ request }) => request.batches);
-  expect(last.map(({ producerEpoch, firstSequence }) => [producerEpoch, firstSequence]).toSorted()).toEqual([
+  expect(last.map(({ producerEpoch, firstSequence }) => [producerEpoch, firstSequence])).toEqual([
     [0, 1],
     [1, 0],
   ]);
@@ -393,7 +396,10 @@ test("what was given up and answered all the same leaves no doubt", async () => 
   const { cluster, clock, producer } = open();
   const abort = new AbortController();
   const gate = Promise.withResolvers<void>();
-  script(cluster, ((request) => gate.promise.then(() => cluster.append(request))) as (typeof cluster)["append"]);
+  cluster.answer = async (request) => {
+    await gate.promise;
+    return cluster.append(request);
+  };
   const lost = producer.send([append("a")], abort.signal);
   await clock.advance(0);
   abort.abort();
