@@ -3,21 +3,30 @@ import { createBus, queue } from "@posthorn/core";
 import { rabbitmq } from "@posthorn/rabbitmq";
 import { describe, expect, test } from "vitest";
 import { z } from "zod";
-import { useRabbitmq } from "./brokers-in-use.ts";
+import type { BrokerName } from "./brokers-in-use.ts";
+import { useBroker, useRabbitmq } from "./brokers-in-use.ts";
 import { startInstance } from "./instances/process.ts";
+import { transportFor } from "./transport-for.ts";
 
 const program = path.resolve(import.meta.dirname, "instances/poisoned-consumer.ts");
 /** Of the consumers here. */
 const deliveryLimit = 3;
 
-describe.each(["4.0", "4.3"] as const)("on RabbitMQ %s", (version) => {
-  const broker = useRabbitmq(version);
+const brokers: readonly BrokerName[] = [
+  ["RabbitMQ", "4.0"],
+  ["RabbitMQ", "4.3"],
+  ["Kafka", "4.4"],
+  ["Kafka", "3.9"],
+];
+
+describe.each(brokers)("on %s %s", (...name) => {
+  const broker = useBroker(name);
 
   test("a message that kills its process again and again ends as a dead letter, and the rest is handled", async () => {
     const { url } = broker();
     const channel = queue("poisoned");
     const Work = channel.command("work", { schema: z.object({ poison: z.boolean() }) });
-    const transport = rabbitmq({ url, deliveryLimit });
+    const transport = await transportFor(url, { deliveryLimit });
     await using bus = createBus({ service: "sender", transport, observe: () => undefined });
     bus.declare(Work);
     await bus.start();

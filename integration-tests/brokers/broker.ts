@@ -10,7 +10,7 @@ export type BrokerOrigin = "address" | "container" | "native";
 /** A running broker. What was started for the run ends with it, however the run ends; a given address is left alone. */
 export interface RunningBroker extends AsyncDisposable {
   readonly kind: "rabbitmq" | "kafka";
-  /** As the broker itself reports it to a client, for example `"4.0.5"`; of Kafka only what it tells, `"4.4"`. */
+  /** As the broker itself reports it to a client, for example `"4.0.5"`; Kafka tells no more than `"4.4"`. */
   readonly version: string;
   readonly origin: BrokerOrigin;
   /** For example `amqp://guest:guest@127.0.0.1:40123`; stays the same over every restart. */
@@ -27,7 +27,7 @@ export interface ServerControl {
   kill(): Promise<void>;
   /** Stops the broker in good order; data kept. */
   shutDown(): Promise<void>;
-  /** Starts it again after `kill` or `shutDown`, on the same data and the same ports; resolves when clients can work with it. */
+  /** Starts it again after `kill` or `shutDown`, on the same data and ports; resolves when clients can work with it. */
   start(): Promise<void>;
   /** Freezes the broker with SIGSTOP: connections stay open and silent. */
   pause(): Promise<void>;
@@ -94,6 +94,3 @@ export interface KafkaControl extends ServerControl {
   /** Takes that back. */
   unblockPublishers(): Promise<void>;
 }
-
-/** @deprecated Say {@link RabbitmqBroker}. */
-export type Broker = RabbitmqBroker;

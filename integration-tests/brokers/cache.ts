@@ -8,5 +8,5 @@ export function cacheFolder(env: NodeJS.ProcessEnv = process.env): string {
   return join(own || join(shared || join(homedir(), ".cache"), "posthorn"), "brokers");
 }
 
-/** How long it may take to get a broker into the cache: half a minute by rule; a slow mirror, or others in front, take longer. */
+/** How long it may take to get a broker into the cache: half a minute by rule; longer from a slow mirror, or behind others. */
 export const buildDeadlineMs: number = 15 * 60_000;

@@ -17,8 +17,8 @@ export interface ContainerServerOptions {
 /** A server that runs in a container. */
 export interface ContainerServer {
   readonly control: ServerControl;
-  /** Runs a command beside the server and resolves to its output. Rejects when it fails. */
-  readonly exec: (...command: string[]) => Promise<string>;
+  /** Runs a command beside the server and resolves to its output. Rejects, telling the `name`, when it fails. */
+  readonly exec: (command: readonly string[], name: string) => Promise<string>;
   /** Removes the container and its data. May be called more than once. */
   readonly stop: () => Promise<void>;
 }
@@ -27,7 +27,8 @@ export interface ContainerServer {
 export async function containerHost(): Promise<string> {
   const { getContainerRuntimeClient } = await import("testcontainers"); // slow: only who needs it waits
   const { info } = await getContainerRuntimeClient();
-  return info.containerRuntime.host.replace(/^localhost$/, "127.0.0.1"); // clients try ::1 first, where it need not be published
+  // Clients would try ::1 first, where a port need not be published.
+  return info.containerRuntime.host.replace(/^localhost$/, "127.0.0.1");
 }
 
 /**
@@ -76,11 +77,9 @@ export async function startContainerServer(options: ContainerServerOptions): Pro
     pause: async () => void (await container.pause()),
     resume: async () => void (await container.unpause()),
   };
-  const exec = async (...command: string[]): Promise<string> => {
-    const { output, stderr, exitCode } = await started.exec(command);
-    if (exitCode !== 0) {
-      throw new Error(`${command.join(" ")} ended with ${exitCode}: ${lastLines(stderr || output, 8)}`);
-    }
+  const exec = async (command: readonly string[], name: string): Promise<string> => {
+    const { output, stderr, exitCode } = await started.exec([...command]);
+    if (exitCode !== 0) throw new Error(`${name} ended with ${exitCode}: ${lastLines(stderr || output, 8)}`);
     return output;
   };
 

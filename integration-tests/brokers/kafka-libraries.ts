@@ -13,7 +13,8 @@ export const kafkaReleases: Readonly<Record<KafkaVersion, string>> = { "3.9": "3
 const script = fileURLToPath(new URL("kafka-libraries.sh", import.meta.url));
 
 /**
- * A folder with the jars of a Kafka broker, got from Maven Central on the first use (see `kafka-libraries.sh`) and cached.
+ * A folder with the jars of a Kafka broker, got from Maven Central on the first use (see
+ * `kafka-libraries.sh`) and cached.
  *
  * @throws Error that says why it cannot be had.
  */

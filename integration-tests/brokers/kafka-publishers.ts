@@ -4,7 +4,8 @@ import { absentBrokerId, brokerId } from "./kafka-settings.ts";
 import type { Address } from "./kafka-wire.ts";
 import { poll } from "./poll.ts";
 
-const deadlineMs = 10_000;
+// The controller answers before the broker has heard of it, and topics may come and go meanwhile.
+const untilEffective = { deadlineMs: 10_000 } as const;
 
 /**
  * Makes it possible to block publishers. `min.insync.replicas` alone does nothing on a single broker: it counts no more
@@ -18,21 +19,26 @@ export async function registerAbsentBroker(controller: Address, clusterId: strin
 /** See `KafkaControl.blockPublishers`. The broker's own topics keep their one replica, so offsets can be committed. */
 export async function blockPublishers(address: Address): Promise<void> {
   await setClusterSetting(address, "min.insync.replicas", "2");
-  const alone = (await userPartitions(address)).filter(({ replicas }) => replicas.length === 1);
-  if (alone.length > 0) await reassign(address, alone, [brokerId, absentBrokerId]);
-  await awaitAppendErrors(address, kafkaErrors.notEnoughReplicas);
+  await poll(
+    "the block of publishers",
+    async () => {
+      const alone = (await userPartitions(address)).filter(({ replicas }) => replicas.length === 1);
+      if (alone.length > 0) await reassign(address, alone, [brokerId, absentBrokerId]);
+      return allAnswer(address, kafkaErrors.notEnoughReplicas);
+    },
+    untilEffective,
+  );
 }
 
 export async function unblockPublishers(address: Address): Promise<void> {
   await setClusterSetting(address, "min.insync.replicas", "1");
-  await awaitAppendErrors(address, kafkaErrors.corruptMessage);
+  await poll(
+    "the end of the block of publishers",
+    () => allAnswer(address, kafkaErrors.corruptMessage),
+    untilEffective,
+  );
 }
 
-/** The controller answers before the broker has heard of it. */
-async function awaitAppendErrors(address: Address, wanted: number): Promise<void> {
-  await poll(
-    `error code ${wanted} from all partitions`,
-    async () => ((await appendErrors(address)).every((code) => code === wanted) ? true : undefined),
-    { deadlineMs },
-  );
+async function allAnswer(address: Address, code: number): Promise<true | undefined> {
+  return (await appendErrors(address)).every((answer) => answer === code) ? true : undefined;
 }

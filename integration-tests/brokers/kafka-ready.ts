@@ -42,8 +42,7 @@ export async function awaitKafka(address: Address, options: PollOptions): Promis
     async () => {
       const leaderless = (await partitions(address)).filter(({ leader }) => leader === -1);
       if (leaderless.length > 0) throw new Error(`${leaderless.length} partitions have no leader`);
-      // The coordinator of a group is the leader of the partition that the hash of its name says: numbers that follow one
-      // another reach them all.
+      // The hash of a group's name says which coordinator is its own: numbers that follow one another reach them all.
       for (let number = 0; number < coordinatorPartitions; number++) {
         const group = `posthorn-tests-${number}`;
         await findCoordinator(address, group);

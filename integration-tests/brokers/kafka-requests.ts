@@ -81,20 +81,16 @@ export async function findCoordinator(address: Address, group: string): Promise<
   assertNoError("FindCoordinator", response.int16());
 }
 
-/** The error code that a member of a group gets whose heartbeat the coordinator does not know: `unknownMemberId` from one that is at work. */
+/** The error code that a coordinator answers to the heartbeat of a stranger: `unknownMemberId` when it is at work. */
 export async function strangeHeartbeat(address: Address, group: string): Promise<number> {
   const body = Buffer.concat([string(group), int32(0), string("stranger")]);
   const response = await kafkaRequest(address, { key: 12, version: 0, flexible: false }, body);
   return response.int16();
 }
 
-/** Sets a setting of all brokers, or takes it back to what their files say where the value is undefined. */
-export async function setClusterSetting(address: Address, name: string, value: string | undefined): Promise<void> {
-  const setting = Buffer.concat([
-    string(name),
-    int8(value === undefined ? 1 : 0),
-    value === undefined ? nullString : string(value),
-  ]);
+/** Sets a setting of all brokers. */
+export async function setClusterSetting(address: Address, name: string, value: string): Promise<void> {
+  const setting = Buffer.concat([string(name), int8(0), string(value)]);
   const allBrokers = Buffer.concat([int8(4), string(""), array([setting])]);
   const body = Buffer.concat([array([allBrokers]), int8(0)]);
   const response = await kafkaRequest(address, { key: 44, version: 0, flexible: false }, body);
@@ -106,7 +102,7 @@ export async function setClusterSetting(address: Address, name: string, value: s
   });
 }
 
-/** Asks for other replicas of partitions. It is under way when this resolves; a replica that is not running never gets ready. */
+/** Asks for other replicas of partitions. That is under way when this resolves, for ever if one of them does not run. */
 export async function reassign(
   address: Address,
   partitions: readonly KafkaPartition[],

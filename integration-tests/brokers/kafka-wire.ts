@@ -34,7 +34,7 @@ export async function kafkaRequest(address: Address, api: KafkaApi, body: Buffer
       received = Buffer.concat([received, chunk]);
       if (received.length < 4 || received.length < 4 + received.readInt32BE()) continue;
       const reader = new WireReader(received.subarray(8)); // behind its size and the correlation id
-      // The header of an ApiVersions response is the same in every version: who asks does not know what the broker speaks.
+      // That of ApiVersions is the same in every version: who asks does not know yet what the broker speaks.
       if (api.flexible && api.key !== 18) reader.tags();
       return reader;
     }

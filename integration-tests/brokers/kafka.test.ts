@@ -12,7 +12,7 @@ import { importOf, startOtherProcess } from "./test-support.ts";
 
 function client(config: KafkaConfig): Kafka {
   // One try: what a broker does is to be seen as it is.
-  return new Kafka({ logLevel: logLevel.NOTHING, retry: { retries: 0 }, ...config });
+  return new Kafka({ logLevel: logLevel.NOTHING, retry: { retries: 0 }, connectionTimeout: 10_000, ...config });
 }
 
 async function connectedAdmin(config: KafkaConfig): Promise<Admin> {

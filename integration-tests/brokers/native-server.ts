@@ -14,8 +14,8 @@ export interface NativeServerOptions {
   /** The command line that runs a command where the server does. */
   readonly inside: (...command: string[]) => [string, ...string[]];
   /**
-   * Starts the server as a child, waits for it, and writes the number of its process to `pidFile`. Not the server itself:
-   * who enters a room (nsenter) stops with its child when that is stopped, and does not go on with it.
+   * Starts the server as a child, waits for it, and writes the number of its process to `pidFile`. It is not the server
+   * itself: who enters a room (nsenter) stops with its child when that is stopped, and does not go on with it.
    */
   readonly command: readonly [string, ...string[]];
   readonly pidFile: string;

@@ -30,7 +30,8 @@ export async function startRabbitmqContainer(
     awaitReady: async (signal) => void (await awaitRabbitmq(url, { deadlineMs: 90_000, signal })),
     signal,
   });
-  const ctl = (...args: string[]): Promise<string> => server.exec("rabbitmqctl", "--quiet", ...args);
+  const ctl = (...args: string[]): Promise<string> =>
+    server.exec(["rabbitmqctl", "--quiet", ...args], `rabbitmqctl ${args[0]}`);
 
   return {
     kind: "rabbitmq",

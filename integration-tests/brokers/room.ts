@@ -8,8 +8,9 @@ import { createInterface } from "node:readline";
 import { text } from "node:stream/consumers";
 
 /**
- * A mount and process namespace of its own, on Linux. What runs in it sees the machine's files and network; what it mounts nobody
- * else sees; and when the room closes, the kernel ends every process in it, daemons included, and drops every mount.
+ * A mount and process namespace of its own, on Linux. What runs in it sees the machine's files and network; what it
+ * mounts nobody else sees; and when the room closes, the kernel ends every process in it, daemons included, and drops
+ * every mount.
  *
  * A room closes by itself when this process ends, even by SIGKILL: its guard reads a pipe that ends then.
  */

@@ -73,7 +73,8 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
 
   async function walkDeadLetters(topic: string, visit: Visit, options: WalkOptions, end: AbortSignal): Promise<void> {
     const live = await index.look(topic, end);
-    await walkThrough(waitingDeadLetters(asking, producer, topic, live, end), visit, options, end);
+    const waiting = waitingDeadLetters(asking, producer, topic, live, options.maxPending, end);
+    await walkThrough(waiting, visit, options, end);
   }
 
   return {

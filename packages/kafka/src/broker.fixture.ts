@@ -1,6 +1,6 @@
 /** A small Kafka in memory, as far as topology and admin use one, for tests. */
 import type { Receipt } from "@posthorn/core/transport";
-import { accepted, failed } from "@posthorn/core/transport";
+import { accepted } from "@posthorn/core/transport";
 import type { VirtualClock } from "@posthorn/core/testing";
 import type {
   BrokerConnection,
@@ -59,6 +59,8 @@ export interface FakeKafka {
   readonly joins: JoinAnswer[];
   readonly heartbeats: number[];
   outage: AbortController;
+  /** So many fetches are answered without their partitions. */
+  throttled: number;
   /** Why appends fail. */
   receipt: Receipt;
   makeTopic(name: string, partitions: number, config?: Record<string, string>): FakeTopic;
@@ -82,6 +84,7 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
     joins: [],
     heartbeats: [],
     outage: new AbortController(),
+    throttled: 0,
     receipt: accepted,
     makeTopic(name, partitions, config = {}) {
       const logs = Array.from({ length: partitions }, (): FakeLog => ({ start: 0n, end: 0n, leader: 1, records: [] }));
@@ -153,7 +156,11 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
     const topic = fake.hidden.get(node)?.has(name) === true ? undefined : fake.topics.get(name);
     if (topic === undefined) return { name, error: errorCodes.UNKNOWN_TOPIC_OR_PARTITION, partitions: [] };
     const { logs, replicas } = topic;
-    return { name, error: 0, partitions: logs.map(({ leader }, partition) => ({ error: 0, partition, leader, replicas })) };
+    return {
+      name,
+      error: 0,
+      partitions: logs.map(({ leader }, partition) => ({ error: 0, partition, leader, replicas })),
+    };
   }
 
   function connection(node: number): BrokerConnection {
@@ -163,7 +170,8 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
       await fake.intercept(api, node);
       return fake.refusals.get(api)?.shift() ?? 0;
     };
-    const logOf = ({ topic, partition }: TopicPartition): FakeLog | undefined => fake.topics.get(topic)?.logs[partition];
+    const logOf = ({ topic, partition }: TopicPartition): FakeLog | undefined =>
+      fake.topics.get(topic)?.logs[partition];
     const each = <Answer extends PartitionAnswer>(
       places: readonly TopicPartition[],
       error: number,
@@ -185,6 +193,10 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
       },
       async fetch(request) {
         const error = await ask("fetch");
+        if (fake.throttled > 0) {
+          fake.throttled--;
+          return [];
+        }
         return fetchFrom(request, error);
       },
       async listOffsets(partitions) {
@@ -196,7 +208,12 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
       async committedOffsets(group, partitions) {
         const error = await ask("committedOffsets");
         const committed = fake.groups.get(group);
-        return partitions.map((place) => ({ ...place, error, offset: committed?.get(placeOf(place)) ?? -1n, metadata: "" }));
+        return partitions.map((place) => ({
+          ...place,
+          error,
+          offset: committed?.get(placeOf(place)) ?? -1n,
+          metadata: "",
+        }));
       },
       async commitOffsets({ group }, offsets) {
         const refused = await ask("commitOffsets");
@@ -212,7 +229,11 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
       },
       async topicConfigs(names) {
         const error = await ask("topicConfigs");
-        return names.map((topic) => ({ topic, error, config: error === 0 ? (fake.topics.get(topic)?.config ?? {}) : {} }));
+        return names.map((topic) => ({
+          topic,
+          error,
+          config: error === 0 ? (fake.topics.get(topic)?.config ?? {}) : {},
+        }));
       },
       async joinGroup() {
         await ask("joinGroup");
@@ -234,7 +255,10 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
     };
   }
 
-  function created({ name, partitions, config, replicationFactor }: NewTopic, error: number): { error: number; message: string } {
+  function created(
+    { name, partitions, config, replicationFactor }: NewTopic,
+    error: number,
+  ): { error: number; message: string } {
     if (error !== 0) return { error, message: "So says the broker." };
     if (fake.topics.has(name)) return { error: errorCodes.TOPIC_ALREADY_EXISTS, message: "It exists." };
     fake.makeTopic(name, partitions, { ...config }).replicas = replicationFactor;
@@ -284,9 +308,6 @@ function asFetched({ key, value, headers }: OutgoingRecord): Partial<FetchedReco
     headers: headers.map(([name, content]) => [name, typeof content === "string" ? Buffer.from(content) : content]),
   };
 }
-
-/** What is to be said to somebody whose appends fail. */
-export const failing = failed;
 
 /** Lets time pass until it is settled. */
 export async function during<Result>(clock: VirtualClock, work: Promise<Result>): Promise<Result> {

@@ -8,12 +8,16 @@ import type { FetchedRecord } from "./records.ts";
 import { createRemovals, tombstone } from "./removals.ts";
 import type { WaitingMessages } from "./walk.ts";
 
+/** Visits that are pending and removals that have not taken effect: what a process that dies has done and not removed, at most. */
+const mostOpen = 64;
+
 /** @param signal ends what is under way */
 export function waitingDeadLetters(
   asking: Asking,
   producer: Pick<Producer, "send">,
   topic: string,
   live: LiveDeadLetters,
+  maxPending: number,
   signal: AbortSignal,
 ): WaitingMessages {
   const removals = createRemovals(producer, topic, signal);
@@ -22,6 +26,7 @@ export function waitingDeadLetters(
   let page: FetchedRecord[] = [];
   /** Where the page ends. */
   let next = 0n;
+  let pending = 0;
 
   /** `undefined` when compaction has taken it since it was seen: it was removed. */
   async function recordAt(offset: bigint): Promise<FetchedRecord | undefined> {
@@ -40,7 +45,7 @@ export function waitingDeadLetters(
 
   return {
     async next() {
-      await removals.room();
+      await removals.untilFewerThan(Math.max(mostOpen, maxPending) - pending);
       for (;;) {
         const { value: entry, done } = places.next();
         if (done === true) return undefined;
@@ -48,15 +53,17 @@ export function waitingDeadLetters(
         if (offset >= live.end) return undefined;
         const record = await recordAt(offset);
         if (record === undefined) continue;
+        pending++;
         return {
           message: decodeDeadLetter(record).message,
-          settle: (remove) => {
+          settle(remove) {
+            pending--;
             if (remove) removals.add(key);
           },
         };
       }
     },
-    finish: () => removals.done(),
+    finish: () => removals.untilFewerThan(1),
   };
 }
 

@@ -5,14 +5,9 @@ import type { PartitionAppend, Producer } from "./producer.ts";
 
 export interface Removals {
   add(key: string): void;
-  /** Resolves when another one may be added. @throws why a removal failed */
-  room(): Promise<void>;
-  /** Resolves when all of them have taken effect. @throws why one failed */
-  done(): Promise<void>;
+  /** Resolves when fewer than `count` have not taken effect. @throws why one failed */
+  untilFewerThan(count: number): Promise<void>;
 }
-
-/** Removals that have not taken effect yet, at most: what a process that dies has done and not removed. */
-const mostOpen = 64;
 
 /** @param signal ends them: a removal that is cut off then may have happened or not */
 export function createRemovals(producer: Pick<Producer, "send">, topic: string, signal: AbortSignal): Removals {
@@ -36,18 +31,15 @@ export function createRemovals(producer: Pick<Producer, "send">, topic: string, 
     }
   }
 
-  const untilFewerThan = async (count: number): Promise<void> => {
-    while (failure === undefined && waiting.length + underWay >= count) await changed.next;
-    if (failure !== undefined) throw failure.error;
-  };
-
   return {
     add(key) {
       waiting.push(key);
       if (underWay === 0) void send();
     },
-    room: () => untilFewerThan(mostOpen),
-    done: () => untilFewerThan(1),
+    async untilFewerThan(count) {
+      while (failure === undefined && waiting.length + underWay >= count) await changed.next;
+      if (failure !== undefined) throw failure.error;
+    },
   };
 }
 
