@@ -28,6 +28,7 @@ const outside = (name: string): readonly string[] => [
 const brokerClients: Readonly<Record<string, readonly string[]>> = {
   memory: [],
   rabbitmq: ["amqplib"],
+  kafka: ["kafkajs"],
 };
 
 describe("the arrows", () => {
@@ -35,11 +36,20 @@ describe("the arrows", () => {
     "%s imports the transport contract, its broker client, zod and Node, and nothing else",
     (name, clients) => {
       const allowed = new Set(["@posthorn/core/transport", "zod", ...clients]);
-      expect(outside(name).filter((specifier) => !allowed.has(specifier) && !specifier.startsWith("node:"))).toEqual(
-        [],
-      );
+      const fits = (specifier: string): boolean =>
+        allowed.has(specifier) ||
+        specifier.startsWith("node:") ||
+        clients.some((client) => specifier.startsWith(`${client}/`));
+      expect(outside(name).filter((specifier) => !fits(specifier))).toEqual([]);
     },
   );
+
+  test("one module of the Kafka adapter knows kafkajs", () => {
+    const knowing = sourcesOf("kafka").filter((file) =>
+      importsOf(file).some((specifier) => specifier.startsWith("kafkajs")),
+    );
+    expect(knowing.map((file) => path.basename(file))).toHaveLength(1);
+  });
 
   test("core imports nothing, not even Node", () => {
     expect(outside("core")).toEqual([]);
@@ -54,14 +64,14 @@ describe("the arrows", () => {
   test("the example's services know no broker: only its main does", () => {
     const folder = path.resolve(import.meta.dirname, "../docs/examples/webhooks/src");
     const knowing = readdirSync(folder).filter((file) =>
-      importsOf(path.join(folder, file)).some((specifier) => /@posthorn\/(memory|rabbitmq)/.test(specifier)),
+      importsOf(path.join(folder, file)).some((specifier) => /@posthorn\/(memory|rabbitmq|kafka)/.test(specifier)),
     );
     expect(knowing).toEqual(["main.ts"]);
   });
 });
 
 test("no timer is set and no time read but through the clock", () => {
-  const offenders = ["core", "memory", "rabbitmq"].flatMap((name) =>
+  const offenders = ["core", "memory", "rabbitmq", "kafka"].flatMap((name) =>
     sourcesOf(name).filter(
       (file) =>
         path.basename(file) !== "clock.ts" &&

@@ -5,14 +5,16 @@ import { resolveKafka, resolveRabbitmq } from "./brokers/resolve.ts";
 import type { Resolved } from "./brokers/ways.ts";
 
 /** A broker and its version. */
-export type BrokerName = readonly ["RabbitMQ", RabbitmqVersion] | readonly ["Kafka", KafkaVersion];
+export type BrokerName =
+  | { readonly kind: "RabbitMQ"; readonly version: RabbitmqVersion }
+  | { readonly kind: "Kafka"; readonly version: KafkaVersion };
 
 /** What every durable transport must show is shown on these. */
 export const durableBrokers: readonly BrokerName[] = [
-  ["RabbitMQ", "3.10"],
-  ["RabbitMQ", "4.0"],
-  ["Kafka", "4.4"],
-  ["Kafka", "3.9"],
+  { kind: "RabbitMQ", version: "3.10" },
+  { kind: "RabbitMQ", version: "4.0" },
+  { kind: "Kafka", version: "4.4" },
+  { kind: "Kafka", version: "3.9" },
 ];
 
 /** A dead consumer's partitions wait for the end of its session: seconds here, half a minute by default. */
@@ -26,9 +28,9 @@ export interface BrokerInUse {
 }
 
 /** Starts a broker before the tests of the file, ends it after them. A broker that cannot be had is a failure. */
-export function useBroker([kind, version]: BrokerName): () => BrokerInUse {
-  if (kind === "RabbitMQ") return useRabbitmq(version);
-  const broker = useKafka(version);
+export function useBroker(name: BrokerName): () => BrokerInUse {
+  if (name.kind === "RabbitMQ") return useRabbitmq(name.version);
+  const broker = useKafka(name.version);
   return () => ({ ...broker(), url: `${broker().url}?${quickKafka}` });
 }
 

@@ -8,7 +8,7 @@ const messages = 10_000;
 const shortestMs = 1_000;
 const longestMs = 30_000;
 
-describe.each(durableBrokers)("on %s %s", (...name) => {
+describe.each(durableBrokers)("on $kind $version", (name) => {
   const broker = useBroker(name);
 
   test("10,000 messages delayed by 1 to 30 seconds: none early, none lost, over a kill and a restart of the broker", async () => {

@@ -61,7 +61,7 @@ test("over the memory broker's log: the same", async () => {
   expect(run.code).toBe(0);
 });
 
-describe.each(durableBrokers)("over %s %s", (...name) => {
+describe.each(durableBrokers)("over $kind $version", (name) => {
   const broker = useBroker(name);
 
   test("the same", async () => {

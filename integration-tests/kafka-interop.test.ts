@@ -36,7 +36,8 @@ const schema = z.object({ orderId: z.string(), total: z.int() });
 
 describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s", (version) => {
   const broker = useKafka(version);
-  const open = (options: KafkaOptions = {}): ReturnType<typeof kafka> => kafka({ brokers: broker().brokers, ...options });
+  const open = (options: KafkaOptions = {}): ReturnType<typeof kafka> =>
+    kafka({ brokers: broker().brokers, ...options });
   const read = async (name: string): Promise<KcatRecord[]> => {
     const output = await kcat(["-b", broker().brokers.join(), "-C", "-t", name, "-o", "beginning", "-e", "-q", "-J"]);
     return output
@@ -78,20 +79,45 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s", (version) 
     const Place = channel.command("place-order", { schema });
     await using bus = createBus({ service: "shop", transport: open() });
     const got: unknown[] = [];
-    bus.handle(Place, ({ data, id, headers, key }) => void got.push({ total: data.total, id, tenant: headers["tenant"], key }));
+    bus.handle(
+      Place,
+      ({ data, id, headers, key }) => void got.push({ total: data.total, id, tenant: headers["tenant"], key }),
+    );
     await bus.start();
     const body = (total: number): string => JSON.stringify({ orderId: "o", total });
-    const binary = ["ce_specversion=1.0", "ce_id=b-1", "ce_type=place-order", "ce_source=kcat", "content-type=application/json", "tenant=acme"];
+    const binary = [
+      "ce_specversion=1.0",
+      "ce_id=b-1",
+      "ce_type=place-order",
+      "ce_source=kcat",
+      "content-type=application/json",
+      "tenant=acme",
+    ];
     await write("interop-in", ["-k", "o-1", ...binary.flatMap((header) => ["-H", header])], body(1));
-    const event = { specversion: "1.0", id: "s-1", type: "place-order", source: "kcat", data: { orderId: "o", total: 2 } };
-    await write("interop-in", ["-H", "content-type=application/cloudevents+json; charset=utf-8"], JSON.stringify(event));
+    const event = {
+      specversion: "1.0",
+      id: "s-1",
+      type: "place-order",
+      source: "kcat",
+      data: { orderId: "o", total: 2 },
+    };
+    await write(
+      "interop-in",
+      ["-H", "content-type=application/cloudevents+json; charset=utf-8"],
+      JSON.stringify(event),
+    );
     await write("interop-in", ["-H", "type=place-order", "-H", "content-type=application/json"], body(3));
     await expect.poll(() => got.length, { timeout: 10_000 }).toBe(3);
     expect(got).toEqual(
       expect.arrayContaining([
         { total: 1, id: "b-1", tenant: "acme", key: "o-1" },
         { total: 2, id: "s-1", tenant: undefined, key: undefined },
-        { total: 3, id: expect.stringMatching(/^kafka:interop-in:\d+:\d+$/) as string, tenant: undefined, key: undefined },
+        {
+          total: 3,
+          id: expect.stringMatching(/^kafka:interop-in:\d+:\d+$/) as string,
+          tenant: undefined,
+          key: undefined,
+        },
       ]),
     );
   });
@@ -105,8 +131,14 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s", (version) 
     await bus.start();
     await Promise.all(Array.from({ length: 50 }, (_, total) => bus.send(Place, { orderId: "o".repeat(100), total })));
     expect((await read(name)).length).toBe(50);
-    await write(name, ["-z", compression, "-H", "type=place-order", "-H", "content-type=application/json"], JSON.stringify({ orderId: "theirs", total: 99 }));
-    await expect.poll(() => got.toSorted((one, other) => one - other), { timeout: 10_000 }).toEqual([...Array(50).keys(), 99]);
+    await write(
+      name,
+      ["-z", compression, "-H", "type=place-order", "-H", "content-type=application/json"],
+      JSON.stringify({ orderId: "theirs", total: 99 }),
+    );
+    await expect
+      .poll(() => got.toSorted((one, other) => one - other), { timeout: 10_000 })
+      .toEqual([...Array(50).keys(), 99]);
   });
 
   test("a batch in a codec that nobody gave holds up its partition alone, says what is missing, and is read once it is there", async () => {
@@ -115,12 +147,20 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s", (version) 
     const events: BusEvent[] = [];
     const got: number[] = [];
     {
-      await using bus = createBus({ service: "shop", transport: open({ partitions: 2 }), observe: (event) => void events.push(event) });
+      await using bus = createBus({
+        service: "shop",
+        transport: open({ partitions: 2 }),
+        observe: (event) => void events.push(event),
+      });
       bus.handle(Place, ({ data }) => void got.push(data.total));
       await bus.start();
       const headers = ["-H", "type=place-order", "-H", "content-type=application/json"];
       // librdkafka leaves a batch as it is that compression would not make smaller.
-      await write(name, ["-p", "0", "-z", "snappy", ...headers], JSON.stringify({ orderId: "s".repeat(2_000), total: 1 }));
+      await write(
+        name,
+        ["-p", "0", "-z", "snappy", ...headers],
+        JSON.stringify({ orderId: "s".repeat(2_000), total: 1 }),
+      );
       await write(name, ["-p", "1", ...headers], JSON.stringify({ orderId: "plain", total: 2 }));
       await expect.poll(() => got, { timeout: 10_000 }).toEqual([2]);
       await expect
@@ -135,7 +175,11 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s", (version) 
         return Promise.resolve(data);
       },
     };
-    await using bus = createBus({ service: "shop", transport: open({ partitions: 2, codecs: { snappy } }), observe: () => undefined });
+    await using bus = createBus({
+      service: "shop",
+      transport: open({ partitions: 2, codecs: { snappy } }),
+      observe: () => undefined,
+    });
     bus.handle(Place, ({ data }) => void got.push(data.total));
     await bus.start();
     await expect.poll(() => asked, { timeout: 10_000 }).toBeGreaterThan(0);
@@ -149,14 +193,21 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s", (version) 
     await using bus = createBus({ service: "crm", transport: open({ channels: { [name]: { compact: true } } }) });
     const got: string[] = [];
     const subscription = bus.subscribe(Customer, ({ data, key }) => void got.push(`${key} is ${data.name}`));
-    bus.subscribe(Deleted, ({ data, key, headers }) => void got.push(`${key} ${data.length} ${headers["kafka-tombstone"]}`));
+    bus.subscribe(
+      Deleted,
+      ({ data, key, headers }) => void got.push(`${key} ${data.length} ${headers["kafka-tombstone"]}`),
+    );
     await bus.start();
     const event = (type: string, id: string): string[] =>
       ["ce_specversion=1.0", `ce_type=${type}`, "ce_source=crm", `ce_id=${id}`].flatMap((each) => ["-H", each]);
     const json = ["-H", "content-type=application/json"];
     await write(name, ["-k", "c-1", ...event("customer", "1"), ...json], JSON.stringify({ name: "Ada" }));
     await write(name, ["-K", ":", "-Z"], "c-1:\n");
-    await write(name, ["-K", ":", "-Z", ...event("customer-deleted", "2"), "-H", "content-type=application/octet-stream"], "c-1:\n");
+    await write(
+      name,
+      ["-K", ":", "-Z", ...event("customer-deleted", "2"), "-H", "content-type=application/octet-stream"],
+      "c-1:\n",
+    );
     await write(name, ["-k", "c-1", ...event("customer", "3"), ...json], JSON.stringify({ name: "Grace" }));
     await expect.poll(() => got, { timeout: 10_000 }).toEqual(["c-1 is Ada", "c-1 0 true", "c-1 is Grace"]);
     expect((await subscription.deadLetters.depth()).ready).toBe(0);

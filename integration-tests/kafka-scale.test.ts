@@ -1,7 +1,7 @@
 import path from "node:path";
 import { createBus } from "@posthorn/core";
 import { groupId, retryTopic } from "@posthorn/kafka";
-import { Kafka } from "kafkajs";
+import { Kafka, logLevel } from "kafkajs";
 import { expect, test } from "vitest";
 import { useBroker } from "./brokers-in-use.ts";
 import { numbered } from "./instances/numbered.ts";
@@ -13,7 +13,7 @@ const messages = 100_000;
 const partitions = 100;
 const padding = "x".repeat(200);
 
-const broker = useBroker(["Kafka", "4.4"]);
+const broker = useBroker({ kind: "Kafka", version: "4.4" });
 
 test("100,000 messages in 100 partitions, 1 in 100 failing twice: all handled, all committed, memory flat", async () => {
   const url = `${broker().url}&partitions=${partitions}`;
@@ -23,7 +23,9 @@ test("100,000 messages in 100 partitions, 1 in 100 failing twice: all handled, a
   sender.declare(contract);
   await sender.start();
   for (let sent = 0; sent < messages; sent += 10_000)
-    await Promise.all(Array.from({ length: 10_000 }, (_, index) => sender.send(contract, { number: sent + index, padding })));
+    await Promise.all(
+      Array.from({ length: 10_000 }, (_, index) => sender.send(contract, { number: sent + index, padding })),
+    );
 
   const memory: number[] = [];
   let handled = 0;
@@ -42,7 +44,7 @@ test("100,000 messages in 100 partitions, 1 in 100 failing twice: all handled, a
   expect(again).toBe(0);
   expect(dead).toEqual([]);
 
-  const kafka = new Kafka({ brokers: [new URL(broker().url).host], logLevel: 0 });
+  const kafka = new Kafka({ brokers: [new URL(broker().url).host], logLevel: logLevel.NOTHING });
   const admin = kafka.admin();
   await admin.connect();
   const channel = { kind: "queue", name, ordered: false } as const;

@@ -66,7 +66,14 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s with TLS and
   });
 
   test.each([
-    ["a wrong password", (given: SecuredKafka): KafkaSasl => ({ mechanism: "scram-sha-512", username: given.username, password: "wrong-secret" })],
+    [
+      "a wrong password",
+      (given: SecuredKafka): KafkaSasl => ({
+        mechanism: "scram-sha-512",
+        username: given.username,
+        password: "wrong-secret",
+      }),
+    ],
     ["an expired token", (): KafkaSasl => ({ mechanism: "oauthbearer", token: async () => unsignedToken(-60) })],
   ])("%s ends the start with AUTHENTICATION_FAILED, and is not in the message", async (_, sasl) => {
     const { brokers, ca } = secured();
@@ -84,7 +91,10 @@ describe.each(["4.4", "3.9"] satisfies KafkaVersion[])("on Kafka %s with TLS and
     const transport = kafka({ brokers, tls: true, sasl: { mechanism: "plain", username, password } });
     await expect(
       transport.connect({ signal: AbortSignal.timeout(2_000), report: () => undefined }),
-    ).rejects.toMatchObject({ code: "CONNECTION_FAILED", message: expect.stringMatching(/self-signed certificate/) as string });
+    ).rejects.toMatchObject({
+      code: "CONNECTION_FAILED",
+      message: expect.stringMatching(/self-signed certificate/) as string,
+    });
     await transport.close({ signal: AbortSignal.timeout(1_000) });
   });
 });

@@ -15,7 +15,7 @@ const messages = 500;
 /** Kills happen after so many handlings have begun in one process: while others are under way. */
 const killAfter = [7, 40, 3, 90, 60];
 
-describe.each(durableBrokers)("on %s %s", (...name) => {
+describe.each(durableBrokers)("on $kind $version", (name) => {
   const broker = useBroker(name);
 
   test("every confirmed message is handled or dead in the end, however often the consumer is killed", async () => {

@@ -15,7 +15,7 @@ const instances = 4;
 /** An instance is ended, in turn by SIGKILL and by SIGTERM, and another started, each time so many more have been handled. */
 const every = total / 12;
 
-describe.each(durableBrokers)("on %s %s", (...name) => {
+describe.each(durableBrokers)("on $kind $version", (name) => {
   const broker = useBroker(name);
 
   test("of each key the first successful handlings are in publish order, and nothing is lost, while instances come and go", async () => {

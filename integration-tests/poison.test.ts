@@ -13,13 +13,13 @@ const program = path.resolve(import.meta.dirname, "instances/poisoned-consumer.t
 const deliveryLimit = 3;
 
 const brokers: readonly BrokerName[] = [
-  ["RabbitMQ", "4.0"],
-  ["RabbitMQ", "4.3"],
-  ["Kafka", "4.4"],
-  ["Kafka", "3.9"],
+  { kind: "RabbitMQ", version: "4.0" },
+  { kind: "RabbitMQ", version: "4.3" },
+  { kind: "Kafka", version: "4.4" },
+  { kind: "Kafka", version: "3.9" },
 ];
 
-describe.each(brokers)("on %s %s", (...name) => {
+describe.each(brokers)("on $kind $version", (name) => {
   const broker = useBroker(name);
 
   test("a message that kills its process again and again ends as a dead letter, and the rest is handled", async () => {

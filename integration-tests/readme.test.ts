@@ -3,10 +3,11 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { useRabbitmq } from "./brokers-in-use.ts";
+import { useKafka, useRabbitmq } from "./brokers-in-use.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
 const broker = useRabbitmq("4.0");
+const kafka = useKafka("4.4");
 
 async function runSample(url: string): Promise<string> {
   const readme = await readFile(path.join(root, "README.md"), "utf8");
@@ -31,6 +32,10 @@ describe("the README's sample", () => {
 
   test("does the same over RabbitMQ", async () => {
     expect(await runSample(broker().url)).toBe("mail about posthorn: same flow true\n");
+  });
+
+  test("does the same over Kafka", async () => {
+    expect(await runSample(kafka().url)).toBe("mail about posthorn: same flow true\n");
   });
 });
 

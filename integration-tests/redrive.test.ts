@@ -10,7 +10,7 @@ const program = path.resolve(import.meta.dirname, "instances/redriver.ts");
 const messages = 500;
 const killAfter = [100, 150];
 
-describe.each(durableBrokers)("on %s %s", (...name) => {
+describe.each(durableBrokers)("on $kind $version", (name) => {
   const broker = useBroker(name);
 
   test("a redrive that is killed half-way and run again: every dead letter is handled, none lost, none sent to another group", async () => {

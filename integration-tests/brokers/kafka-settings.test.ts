@@ -1,7 +1,8 @@
 import { expect, test } from "vitest";
 import { formatArguments, kafkaConfiguration, kafkaPortCount, kafkaPorts, newClusterId } from "./kafka-settings.ts";
 
-const ports = kafkaPorts(Array.from({ length: kafkaPortCount }, (_, index) => 1001 + index));
+const free = Array.from({ length: kafkaPortCount }, (_, index) => 1001 + index);
+const ports = kafkaPorts(free);
 
 /** The value of a setting, in its parts. */
 function setting(name: string, place: { readonly bind: string; readonly host: string }): string[] {
@@ -12,16 +13,17 @@ function setting(name: string, place: { readonly bind: string; readonly host: st
 
 const here = { bind: "127.0.0.1", host: "127.0.0.1" };
 
-test("a plain, a secured and a controller's listener, and six links, each with a port of its own", () => {
+test("every free port has one use: to be listened at, or to be left to a proxy", () => {
+  const { plain, secured, controller, links } = ports;
+  const used = [plain, secured, controller, ...links.flatMap((link) => [link.listenPort, link.advertisedPort])];
+  expect(used).toEqual(free);
+});
+
+test("a plain, a secured and a controller's listener, and the links", () => {
   expect(setting("listeners", here)).toEqual([
     "PLAIN://127.0.0.1:1001",
     "SECURED://127.0.0.1:1002",
-    "LINK0://127.0.0.1:1004",
-    "LINK1://127.0.0.1:1006",
-    "LINK2://127.0.0.1:1008",
-    "LINK3://127.0.0.1:1010",
-    "LINK4://127.0.0.1:1012",
-    "LINK5://127.0.0.1:1014",
+    ...ports.links.map(({ listenPort }, index) => `LINK${index}://127.0.0.1:${listenPort}`),
     "CONTROLLER://127.0.0.1:1003",
   ]);
 });
@@ -30,21 +32,15 @@ test("a link advertises the port of its proxy, every other listener itself", () 
   expect(setting("advertised.listeners", here)).toEqual([
     "PLAIN://127.0.0.1:1001",
     "SECURED://127.0.0.1:1002",
-    "LINK0://127.0.0.1:1005",
-    "LINK1://127.0.0.1:1007",
-    "LINK2://127.0.0.1:1009",
-    "LINK3://127.0.0.1:1011",
-    "LINK4://127.0.0.1:1013",
-    "LINK5://127.0.0.1:1015",
+    ...ports.links.map(({ advertisedPort }, index) => `LINK${index}://127.0.0.1:${advertisedPort}`),
   ]);
-  expect(ports.links[0]).toEqual({ listenPort: 1004, advertisedPort: 1005 });
 });
 
 test("in a container all addresses are bound, and that of the host is advertised; proxies are where the tests are", () => {
   const container = { bind: "0.0.0.0", host: "docker.example" };
   expect(setting("listeners", container)).toContain("PLAIN://0.0.0.0:1001");
   expect(setting("advertised.listeners", container)).toContain("PLAIN://docker.example:1001");
-  expect(setting("advertised.listeners", container)).toContain("LINK0://127.0.0.1:1005");
+  expect(setting("advertised.listeners", container)).toContain(`LINK0://127.0.0.1:${ports.links[0]?.advertisedPort}`);
 });
 
 test("only the secured listener wants TLS and a user", () => {
@@ -53,7 +49,7 @@ test("only the secured listener wants TLS and a user", () => {
 });
 
 test("too few ports are refused", () => {
-  expect(() => kafkaPorts([1, 2, 3])).toThrow("15 ports, not 3");
+  expect(() => kafkaPorts([1, 2, 3])).toThrow(`${kafkaPortCount} ports, not 3`);
 });
 
 test("the user is made for both kinds of SCRAM when the data folder is", () => {

@@ -11,7 +11,7 @@ export interface Range {
 }
 
 /** How long the partitions of a topic may take to be led. */
-const deadlineMs = 10_000;
+const deadlineMs = 30_000;
 
 /** Works on a client's cluster, which kafkajs hands to whoever assigns partitions: there is no other way to fetch without a group. */
 export async function onCluster<Result>(kafka: Kafka, work: (cluster: Cluster) => Promise<Result>): Promise<Result> {

@@ -24,7 +24,7 @@ const groupIdNotFound = 69;
 /** Tells a topic that is about to be deleted from one that somebody makes by the same name at once. Nothing else depends on it. */
 const mark = { name: "segment.jitter.ms", value: "1" } as const;
 /** How long the broker may take with what a client asks for. */
-const deadlineMs = 10_000;
+const deadlineMs = 30_000;
 
 const { ConfigResourceTypes, Kafka, logLevel, Partitioners } = kafkajs;
 

@@ -16,6 +16,8 @@ const dead = deadLetterAddress(orders, "orders");
 const inlet = inletAddress(orders, "orders");
 const everything = { signal: never, limit: 1_000, maxPending: 1 };
 
+const leading = { error: 0, generation: 1, leader: "me", memberId: "me", members: [] };
+
 interface Setup {
   readonly kafka: FakeKafka;
   readonly clock: VirtualClock;
@@ -116,12 +118,14 @@ describe("dead letters", () => {
   });
 
   test("everything is read again when the log is not the one that was known, and after an hour", async () => {
-    const { kafka, clock, die, ready, ids } = setup();
+    const { kafka, clock, die, walk, ready, ids } = setup();
     die(0, 1, 2);
     expect(await ready()).toBe(3);
     kafka.makeTopic("orders.dlq", 1);
     die("a", "b", "c", "d", "e");
     expect(await ids()).toEqual(["a", "b", "c", "d", "e"]);
+    await walk(() => "remove");
+    expect(await ids()).toEqual([]);
     kafka.makeTopic("orders.dlq", 1);
     die("x");
     expect(await ids()).toEqual(["x"]);
@@ -166,16 +170,36 @@ describe("dead letters", () => {
     expect(visited).toEqual(["0", "2", "3"]);
   });
 
-  test("what comes while a walk lasts is not visited", async () => {
-    const { die, walk, ids } = setup();
+  test("what comes while a walk lasts is not visited, also when others look at it", async () => {
+    const { admin, die, walk, ids } = setup();
     die(0, 1);
     let visits = 0;
-    await walk(() => {
+    await walk(async (): Promise<Verdict> => {
       die(`new ${visits++}`);
+      await admin.depth(dead, { signal: never });
       return "keep";
     });
     expect(visits).toBe(2);
     expect(await ids()).toEqual(["0", "1", "new 0", "new 1"]);
+  });
+
+  test("of a topic that is another one by now nothing is visited as if it were the old one's", async () => {
+    const { kafka, clock, admin, die } = setup();
+    die(0, 1);
+    let visits = 0;
+    const visit = async (): Promise<Verdict> => {
+      visits++;
+      return "remove";
+    };
+    const walking = admin.walk(dead, visit, everything);
+    kafka.intercept = (api) => {
+      if (api !== "fetch" || kafka.fetches.length !== 1) return;
+      kafka.makeTopic("orders.dlq", 1);
+      die("a", "b");
+    };
+    await during(clock, walking);
+    expect(visits).toBe(0);
+    expect(kafka.topics.get("orders.dlq")?.logs[0]?.records).toHaveLength(2);
   });
 
   test("a removal that the broker refuses ends the walk with its error", async () => {
@@ -286,6 +310,32 @@ describe("what ends a call", () => {
       admin.purge(inlet, { signal: AbortSignal.abort() }),
     ])
       await expect(call).rejects.toMatchObject({ code: "ABORTED" });
+  });
+
+  test("but what was to be removed by then is removed all the same, before anybody else may walk alone", async () => {
+    const { kafka, clock, admin, die, ids } = setup();
+    die(0, 1, 2);
+    kafka.joins.push(leading, leading);
+    const giveUp = new AbortController();
+    const gate = Promise.withResolvers<void>();
+    const { send } = kafka.producer;
+    kafka.producer.send = async (appends, signal) => {
+      await gate.promise;
+      return send(appends, signal);
+    };
+    const exclusive = { limit: 10, maxPending: 1, exclusive: true };
+    const visit = ({ id }: { readonly id: string }): Promise<Verdict> =>
+      id === "2" ? new Promise(() => undefined) : Promise.resolve("remove");
+    const walking = admin.walk(dead, visit, { ...exclusive, signal: giveUp.signal });
+    await clock.advance(0);
+    giveUp.abort();
+    await expect(walking).rejects.toMatchObject({ code: "ABORTED" });
+    await clock.advance(100);
+    expect(kafka.asked).not.toContain("leaveGroup");
+    gate.resolve();
+    await clock.advance(100);
+    expect(kafka.asked).toContain("leaveGroup");
+    expect(await ids()).toEqual(["2"]);
   });
 
   test("the loss of the connection, also while nothing is asked", async () => {

@@ -7,7 +7,7 @@ import type {
   Visit,
   WalkOptions,
 } from "@posthorn/core/transport";
-import { abortable, abortedError, isPosthornError, PosthornError } from "@posthorn/core/transport";
+import { abortable, abortedError, PosthornError } from "@posthorn/core/transport";
 import { createAsking, named } from "./asking.ts";
 import { backlogsOf, countOf, firstRecordBytes, mergeBacklogs } from "./backlog.ts";
 import { ConnectionFailure } from "./client.ts";
@@ -19,6 +19,7 @@ import { waitingInInlet } from "./inlet-walk.ts";
 import { deadLetterTopic, groupId, topicsOf } from "./names.ts";
 import type { Settings } from "./options.ts";
 import type { Producer } from "./producer.ts";
+import { createRemovals } from "./removals.ts";
 import { walkThrough } from "./walk.ts";
 import { withWalkLock } from "./walk-lock.ts";
 
@@ -42,28 +43,22 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
   const asking = createAsking(cluster, environment, "admin");
   const index = createDeadLetterIndex(asking, clock);
 
-  /** @param work its signal fires when the caller gives up, and when the connection is lost */
+  /** @param work its signal fires when the caller gives up, and when the connection is lost: then nobody waits for it any more */
   async function administer<Result>(
     source: InletAddress | DeadLetterAddress,
     { signal }: { readonly signal: AbortSignal },
     work: (end: AbortSignal) => Promise<Result>,
   ): Promise<Result> {
-    const begun = async (): Promise<Result> => {
-      await cluster.ready(signal);
-      const { outage } = cluster;
-      try {
-        return await work(AbortSignal.any([signal, outage]));
-      } catch (error) {
-        if (cluster.closed) throw closedError();
-        if (outage.aborted) throw connectionLost(whatIs(source), outage.reason);
-        throw error;
-      }
-    };
+    let outage: AbortSignal | undefined;
     try {
-      return await abortable(begun(), signal);
+      await cluster.ready(signal);
+      ({ outage } = cluster);
+      const end = AbortSignal.any([signal, outage]);
+      return await abortable(work(end), end);
     } catch (error) {
-      if (signal.aborted && !isPosthornError(error)) throw abortedError(signal);
-      if (error instanceof ConnectionFailure) throw connectionLost(whatIs(source), error);
+      if (signal.aborted) throw abortedError(signal);
+      if (cluster.closed) throw closedError();
+      if (outage?.aborted === true || error instanceof ConnectionFailure) throw connectionLost(whatIs(source), error);
       throw error;
     }
   }
@@ -73,8 +68,14 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
 
   async function walkDeadLetters(topic: string, visit: Visit, options: WalkOptions, end: AbortSignal): Promise<void> {
     const live = await index.look(topic, end);
-    const waiting = waitingDeadLetters(asking, producer, topic, live, options.maxPending, end);
-    await walkThrough(waiting, visit, options, end);
+    const removals = createRemovals(producer, topic);
+    try {
+      const waiting = waitingDeadLetters(asking, topic, live, removals, options.maxPending, end);
+      await walkThrough(waiting, visit, options, end);
+    } finally {
+      // Before that nobody else may visit what is to be removed.
+      await removals.over();
+    }
   }
 
   return {

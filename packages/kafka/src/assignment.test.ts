@@ -70,7 +70,9 @@ test("any history of joining and leaving ends with every slot held once, evenly"
         const next = assignSlots(members, { messages: count, delays: 0 });
         const owners = [...next.values()].flat().map(slotId);
         expect(new Set(owners).size).toBe(owners.length);
-        const settled = members.every(({ id, claim }) => claim.held.every((slot) => next.get(id)?.some((each) => slotId(each) === slotId(slot))));
+        const settled = members.every(({ id, claim }) =>
+          claim.held.every((slot) => next.get(id)?.some((each) => slotId(each) === slotId(slot))),
+        );
         holding = new Map(Array.from(next, ([id, slots]) => [id, [...slots]]));
         if (settled && owners.length === count) break;
         expect(generation).toBeLessThan(4);

@@ -123,7 +123,9 @@ function decodeSlots(value: Readonly<Record<string, unknown>>): Slot[] {
   return kinds.flatMap((kind) => {
     const numbers: unknown = value[kind];
     if (!Array.isArray(numbers)) return [];
-    return numbers.filter((number) => Number.isInteger(number) && number >= 0).map((number: number) => ({ kind, number }));
+    return numbers
+      .filter((number) => Number.isInteger(number) && number >= 0)
+      .map((number: number) => ({ kind, number }));
   });
 }
 

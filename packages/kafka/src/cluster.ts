@@ -7,8 +7,9 @@
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import type { BrokerConnection, ConnectionSettings, Endpoint, PartitionMetadata, TopicMetadata } from "./client.ts";
-import { ConnectionFailure, openConnection } from "./client.ts";
+import { ConnectionFailure } from "./client.ts";
 import { closedError, connectionFailed, errorCodes, isAuthenticationFailure, kafkaError } from "./errors.ts";
+import { openConnection } from "./kafkajs-connection.ts";
 
 export interface ClusterOptions extends ConnectionSettings {
   readonly brokers: readonly Endpoint[];
@@ -16,6 +17,8 @@ export interface ClusterOptions extends ConnectionSettings {
   readonly onConnected: () => void;
   /** Once for an outage. */
   readonly onDisconnected: (error: Error) => void;
+  /** The credentials that were good once are refused. It goes on trying. */
+  readonly onRefused: (error: unknown) => void;
 }
 
 export interface Cluster {
@@ -73,7 +76,10 @@ export function createCluster(options: ClusterOptions): Cluster {
   let controllerId = -1;
   const topicsKnown = new Map<string, TopicMetadata>();
   const coordinators = new Map<string, number>();
-  const connections = new Map<string, { readonly endpoint: string; readonly lane: string; readonly opening: Promise<BrokerConnection> }>();
+  const connections = new Map<
+    string,
+    { readonly endpoint: string; readonly lane: string; readonly opening: Promise<BrokerConnection> }
+  >();
   let connected = false;
   let up = Promise.withResolvers<void>();
   up.promise.catch(() => undefined);
@@ -133,13 +139,16 @@ export function createCluster(options: ClusterOptions): Cluster {
   /** Any broker that answers; every one is tried before it fails. */
   async function control(): Promise<void> {
     const endpoints = [...nodes.values(), ...options.brokers];
-    let last: unknown;
+    let last: unknown = new ConnectionFailure("No broker is known.", false);
     for (let tried = 0; tried < endpoints.length; tried++) {
       const endpoint = endpoints[nextSeed++ % endpoints.length];
       if (endpoint === undefined) break;
       try {
         const connection = await open(endpoint, controlLane, closing.signal);
-        learn(await connection.metadata([]));
+        const answer = await connection.metadata([]);
+        if (answer.nodes.length === 0)
+          throw new ConnectionFailure(`${endpoint.host}:${endpoint.port} knows no brokers.`, true);
+        learn(answer);
         return;
       } catch (error) {
         if (closing.signal.aborted || isAuthenticationFailure(error)) throw error;
@@ -147,7 +156,7 @@ export function createCluster(options: ClusterOptions): Cluster {
         last = error;
       }
     }
-    throw last ?? new ConnectionFailure("No broker is known.", false);
+    throw last;
   }
 
   function setConnected(): void {
@@ -158,14 +167,14 @@ export function createCluster(options: ClusterOptions): Cluster {
     options.onConnected();
   }
 
-  function setDisconnected(error: Error): void {
+  function setDisconnected(reason: Error): void {
     connected = false;
     up = Promise.withResolvers();
     up.promise.catch(() => undefined);
     coordinators.clear();
     topicsKnown.clear();
-    outage.abort(error);
-    options.onDisconnected(error);
+    outage.abort(reason);
+    options.onDisconnected(reason);
   }
 
   /** Keeps the way up until it is closed. */
@@ -200,13 +209,16 @@ export function createCluster(options: ClusterOptions): Cluster {
   }
 
   async function reconnect(): Promise<void> {
+    let refused = false;
     for (let attempt = 1; !closing.signal.aborted; attempt++) {
       try {
         await control();
         if (!closing.signal.aborted) setConnected();
         return;
-      } catch {
-        // Told already: it is the outage that goes on.
+      } catch (error) {
+        // All else is the outage, which was told.
+        if (isAuthenticationFailure(error) && !refused) options.onRefused(error);
+        refused ||= isAuthenticationFailure(error);
         await sleep(clock, backoffDelay(backoff, attempt, environment.random()), closing.signal).catch(() => undefined);
       }
     }

@@ -1,5 +1,6 @@
 /** Tells the group how far it has come: the settled front of every partition, one commit at a time. */
 import type { TransportEnvironment } from "@posthorn/core/transport";
+import { abortable } from "@posthorn/core/transport";
 import type { OffsetCommit } from "./client.ts";
 import type { Membership } from "./membership.ts";
 
@@ -70,7 +71,12 @@ export function createCommits<Window extends Committable>(options: CommitsOption
     const fronts = due.map((window) => window.front);
     const offsets = due.map((window, index): OffsetCommit => {
       const offset = fronts[index] ?? 0;
-      return { topic: window.topic, partition: window.partition, offset: BigInt(offset), metadata: note(window, offset) };
+      return {
+        topic: window.topic,
+        partition: window.partition,
+        offset: BigInt(offset),
+        metadata: note(window, offset),
+      };
     });
     try {
       const outcome = await membership.commit(offsets);
@@ -99,17 +105,8 @@ export function createCommits<Window extends Committable>(options: CommitsOption
       idle ??= Promise.withResolvers();
       const { promise } = idle;
       wake();
-      await new Promise<void>((resolve) => {
-        const done = (): void => {
-          signal.removeEventListener("abort", done);
-          resolve();
-        };
-        if (signal.aborted) done();
-        else {
-          signal.addEventListener("abort", done);
-          void promise.then(done);
-        }
-      });
+      // Who gives up the waiting does not give up the commit.
+      await abortable(promise, signal).catch(() => undefined);
     },
     end() {
       ended = true;

@@ -2,25 +2,24 @@
 import type { Asking } from "./asking.ts";
 import { decodeDeadLetter } from "./decode.ts";
 import type { LiveDeadLetters } from "./dead-letter-index.ts";
-import { fetchPage } from "./dead-letter-index.ts";
+import { fetchPage, keyOf } from "./dead-letter-index.ts";
 import type { Producer } from "./producer.ts";
 import type { FetchedRecord } from "./records.ts";
-import { createRemovals, tombstone } from "./removals.ts";
+import type { Removals } from "./removals.ts";
+import { tombstone } from "./removals.ts";
 import type { WaitingMessages } from "./walk.ts";
 
 /** Visits that are pending and removals that have not taken effect: what a process that dies has done and not removed, at most. */
 const mostOpen = 64;
 
-/** @param signal ends what is under way */
 export function waitingDeadLetters(
   asking: Asking,
-  producer: Pick<Producer, "send">,
   topic: string,
   live: LiveDeadLetters,
+  removals: Removals,
   maxPending: number,
   signal: AbortSignal,
 ): WaitingMessages {
-  const removals = createRemovals(producer, topic, signal);
   const places = live.places[Symbol.iterator]();
   /** What is left of the page, the next one last. */
   let page: FetchedRecord[] = [];
@@ -28,7 +27,6 @@ export function waitingDeadLetters(
   let next = 0n;
   let pending = 0;
 
-  /** `undefined` when compaction has taken it since it was seen: it was removed. */
   async function recordAt(offset: bigint): Promise<FetchedRecord | undefined> {
     if (offset >= next) {
       const { records, next: end } = await fetchPage(asking, topic, offset, signal);
@@ -52,7 +50,8 @@ export function waitingDeadLetters(
         const [key, { offset }] = entry;
         if (offset >= live.end) return undefined;
         const record = await recordAt(offset);
-        if (record === undefined) continue;
+        // Compaction has taken it since it was seen, or the topic is another one by now.
+        if (record === undefined || record.key === null || keyOf(record.key) !== key) continue;
         pending++;
         return {
           message: decodeDeadLetter(record).message,

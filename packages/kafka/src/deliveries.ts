@@ -58,7 +58,9 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
   }
 
   function handOut(): void {
-    const windows = options.slots().flatMap((slot) => (slot.active ? slot.windows.map((window) => ({ slot, window })) : []));
+    const windows = options
+      .slots()
+      .flatMap((slot) => (slot.active ? slot.windows.map((window) => ({ slot, window })) : []));
     let idle = 0;
     for (let count = 0; !stopped && !paused && pending < maxInFlight && idle < windows.length; turn++) {
       const next = windows[turn % windows.length];
@@ -154,7 +156,7 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
   function takeBackFollowers(window: PartitionWindow, released: Entry): void {
     const key = released.record?.key ?? null;
     if (key === null) return;
-    for (const entry of [...window.pendingBehind(released.offset)]) {
+    for (const entry of window.pendingBehind(released.offset)) {
       const other = entry.record?.key ?? null;
       if (other === null || Buffer.compare(key, other) !== 0) continue;
       handedOut.get(entry)?.takeBack();

@@ -19,6 +19,7 @@ import type { Partitioner } from "./partitioner.ts";
 import { createPartitioner } from "./partitioner.ts";
 import type { PartitionAppend, Producer } from "./producer.ts";
 import { recordBytes } from "./records.ts";
+import { missingGraceMs } from "./routing.ts";
 import { encodeRecord } from "./wire.ts";
 
 export type Dispatch = Transport["dispatch"];
@@ -33,8 +34,6 @@ export interface DispatchOptions {
 }
 
 const backoff = { initialMs: 50, maxMs: 1_000, jitter: 0.5 } as const;
-/** A topic that was just made elsewhere is not known to every broker at once. */
-const missingGraceMs = 1_000;
 /** Dead letters have one partition: they are looked through from the oldest to the newest. */
 const deadLetterPartition = 0;
 

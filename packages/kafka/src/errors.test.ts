@@ -1,5 +1,6 @@
 import { PosthornError } from "@posthorn/core/transport";
 import { describe, expect, test } from "vitest";
+import { codecNumbers, createCodecs } from "./compression.ts";
 import type { ErrorName } from "./errors.ts";
 import {
   authenticationFailed,
@@ -167,11 +168,19 @@ test("a message that is too large is told with the option that allows more", () 
   expect(error.message).toContain("maxMessageBytes");
 });
 
-test("records that cannot be read say which codec they want", () => {
-  const missing = (codec: string): string =>
-    unreadable(`topic "a"`, new Error(`${codec} compression not implemented`)).message;
-  expect(missing("Snappy")).toContain("codecs.snappy");
-  expect(missing("LZ4")).toContain("codecs.lz4");
-  expect(missing("ZSTD")).toContain("22.15");
-  expect(unreadable(`topic "a"`, new Error("incorrect header check")).message).toContain("incorrect header check");
+test("records that cannot be read say why", () => {
+  const cause = new Error("incorrect header check");
+  const error = unreadable(`topic "a"`, cause);
+  expect(error).toMatchObject({ code: "TRANSPORT_FAILED", cause });
+  expect(error.message).toBe('Records of topic "a" cannot be read: incorrect header check');
+});
+
+test.each([
+  ["snappy", "codecs.snappy"],
+  ["lz4", "codecs.lz4"],
+] as const)("records that are compressed with %s name the option that they want", async (codec, option) => {
+  const cause: unknown = await createCodecs({})
+    .decompress(codecNumbers[codec], Buffer.alloc(1))
+    .catch((error: unknown) => error);
+  expect(unreadable(`topic "a"`, cause).message).toContain(option);
 });

@@ -273,16 +273,9 @@ export function tooLarge(id: string, bytes: number, maxMessageBytes: number): Po
   );
 }
 
-/** Records that the broker sent but that cannot be read. */
+/** Records that the broker sent. The cause says why: of a codec that is missing, which option or version brings it. */
 export function unreadable(what: string, cause: unknown): PosthornError {
-  const codec = /^(Snappy|LZ4|ZSTD) compression not implemented$/.exec(messageOf(cause))?.[1];
-  const advice =
-    codec === undefined
-      ? messageOf(cause)
-      : codec === "ZSTD"
-        ? "they are compressed with zstd, which this Node.js does not have: use 22.15 or later."
-        : `they are compressed with ${codec}: give the option codecs.${codec.toLowerCase()}.`;
-  return new PosthornError("TRANSPORT_FAILED", `Records of ${what} cannot be read: ${advice}`, { cause });
+  return new PosthornError("TRANSPORT_FAILED", `Records of ${what} cannot be read: ${messageOf(cause)}`, { cause });
 }
 
 /** @param what such as `topic "orders"` */

@@ -69,7 +69,8 @@ export function createFetching(options: FetchingOptions): Fetching {
       room -= window.bytes;
       const leader = cluster.leader(window.topic, window.partition);
       if (leader === undefined) leaderless.add(window.topic);
-      else if (window.waiting >= options.wanted(window) || window.length >= longestWindow || isBlocked(window)) leftOut = true;
+      else if (window.waiting >= options.wanted(window) || window.length >= longestWindow || isBlocked(window))
+        leftOut = true;
       else {
         const others = byLeader.get(leader);
         if (others === undefined) byLeader.set(leader, [window]);
@@ -81,7 +82,12 @@ export function createFetching(options: FetchingOptions): Fetching {
     for (const [leader, windows] of byLeader) {
       if (asked.has(leader)) continue;
       asked.add(leader);
-      void fetchFrom(leader, windows, room, leftOut ? Math.min(impatientMs, settings.fetchMaxWaitMs) : settings.fetchMaxWaitMs);
+      void fetchFrom(
+        leader,
+        windows,
+        room,
+        leftOut ? Math.min(impatientMs, settings.fetchMaxWaitMs) : settings.fetchMaxWaitMs,
+      );
     }
   }
 

@@ -246,7 +246,9 @@ export function createIntake(options: IntakeOptions): Intake {
         if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
         await cluster.ready(ending.signal).catch(() => undefined);
       }
-      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(() => undefined);
+      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(
+        () => undefined,
+      );
     }
     onRestored();
     deliveries.wake();
@@ -272,11 +274,17 @@ export function createIntake(options: IntakeOptions): Intake {
       const windows = partitionsOf(slot.slot)
         .filter(exists)
         .map((place) => {
-          const known = committed.find(({ topic, partition }) => topic === place.topic && partition === place.partition);
+          const known = committed.find(
+            ({ topic, partition }) => topic === place.topic && partition === place.partition,
+          );
           const start = starts(place);
           const end = ends(place);
           const from = known === undefined || known.offset < 0n ? start : Number(known.offset);
-          const window = new WatchedWindow(place, from, readStarts(decodeNote(known?.metadata ?? ""), instance, from, end));
+          const window = new WatchedWindow(
+            place,
+            from,
+            readStarts(decodeNote(known?.metadata ?? ""), instance, from, end),
+          );
           if (slot.slot.kind === "messages") noted.push(window);
           return window;
         });
@@ -305,17 +313,24 @@ export function createIntake(options: IntakeOptions): Intake {
     const byLeader = Map.groupBy(partitions, ({ topic, partition }) => cluster.leader(topic, partition) ?? -1);
     for (const [leader, places] of byLeader) {
       if (leader === -1) {
-        await cluster.topics(places.map(({ topic }) => topic), ending.signal, true);
+        await cluster.topics(
+          places.map(({ topic }) => topic),
+          ending.signal,
+          true,
+        );
         throw new ConnectionFailure("Some partitions have no leader at present.", false);
       }
       const connection = await cluster.node(leader, `fetch-${options.id}`, ending.signal);
-      for (const { topic, partition, error, offset } of await connection.listOffsets(places.map((place) => ({ ...place, time })))) {
+      for (const { topic, partition, error, offset } of await connection.listOffsets(
+        places.map((place) => ({ ...place, time })),
+      )) {
         if (error !== 0) {
           await cluster.topics([topic], ending.signal, true);
           const refused = kafkaError(error, `topic ${JSON.stringify(topic)}`);
           const meaning = errorClass(error);
           // A topic that was just made is not known to every broker yet.
-          if (meaning === "retriable" || meaning === "unroutable") throw new ConnectionFailure(refused.message, true, { cause: refused });
+          if (meaning === "retriable" || meaning === "unroutable")
+            throw new ConnectionFailure(refused.message, true, { cause: refused });
           throw refused;
         }
         found.set(`${topic} ${partition}`, Number(offset));
@@ -354,10 +369,14 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   async function leave(): Promise<void> {
+    const patience = new AbortController();
+    const timer = clock.setTimeout(() => patience.abort(), settings.requestTimeoutMs);
     try {
-      await membership.leave(AbortSignal.any([ending.signal, AbortSignal.timeout(settings.requestTimeoutMs)]));
+      await membership.leave(AbortSignal.any([ending.signal, patience.signal]));
     } catch (error) {
       onFailed(`The group ${quoted} was left without its taking notice`, error);
+    } finally {
+      timer.cancel();
     }
     end();
   }
@@ -395,7 +414,8 @@ export function createIntake(options: IntakeOptions): Intake {
         reopen(slot, new Error(`The topic ${JSON.stringify(window.topic)} was made anew.`));
       }
     } catch (error) {
-      if (!ending.signal.aborted && !(error instanceof ConnectionFailure)) onFailed(`Nothing can be fetched for the group ${quoted}`, error);
+      if (!ending.signal.aborted && !(error instanceof ConnectionFailure))
+        onFailed(`Nothing can be fetched for the group ${quoted}`, error);
     }
   }
 
@@ -422,7 +442,8 @@ export function createIntake(options: IntakeOptions): Intake {
       for (const slot of struck) if (held.get(slot.id) === slot) reopen(slot, error);
     })()
       .catch((error: unknown) => {
-        if (!(error instanceof ConnectionFailure)) onFailed(`The topics of the group ${quoted} cannot be made again`, error);
+        if (!(error instanceof ConnectionFailure))
+          onFailed(`The topics of the group ${quoted} cannot be made again`, error);
       })
       .finally(() => (making = undefined));
     return making;
@@ -448,7 +469,9 @@ export function createIntake(options: IntakeOptions): Intake {
         window.committed = offset;
         return true;
       }
-      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(() => undefined);
+      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(
+        () => undefined,
+      );
     }
     return false;
   }

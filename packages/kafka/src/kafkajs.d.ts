@@ -1,4 +1,4 @@
-/** The parts of kafkajs 2.2.4's wire layer that `client.ts` uses. They have no types of their own; the version is pinned. */
+/** The parts of kafkajs 2.2.4's wire layer that `kafkajs-connection.ts` uses. They have no types of their own; the version is pinned. */
 
 declare module "kafkajs/src/network/connection.js" {
   import type { KafkajsLogger, KafkajsProtocol, KafkajsSasl, KafkajsSocketFactory } from "kafkajs-wire";
@@ -57,17 +57,17 @@ declare module "kafkajs/src/broker/index.js" {
     });
     connect(): Promise<void>;
     /** The newest version of a request that both sides know. */
-    readonly lookupRequest: <Fields, Result>(
+    readonly lookupRequest: <Result>(
       apiKey: number,
-      definition: KafkajsRequestDefinition<Fields, Result>,
-    ) => (fields: Fields) => KafkajsProtocol<Result>;
+      definition: KafkajsRequestDefinition<Result>,
+    ) => (fields: object) => KafkajsProtocol<Result>;
   }
 }
 
 declare module "kafkajs/src/protocol/requests/index.js" {
   import type { KafkajsRequestDefinition } from "kafkajs-wire";
 
-  const protocol: { readonly requests: Readonly<Record<string, KafkajsRequestDefinition<never, never>>> };
+  const protocol: { readonly requests: Readonly<Record<string, KafkajsRequestDefinition<never>>> };
   export default protocol;
 }
 
@@ -76,40 +76,14 @@ declare module "kafkajs/src/protocol/requests/apiKeys.js" {
   export default apiKeys;
 }
 
-declare module "kafkajs/src/protocol/decoder.js" {
-  export default class Decoder {
-    constructor(buffer: Buffer);
-    readonly buffer: Buffer;
-    offset: number;
-    readInt8(): number;
-    readInt16(): number;
-    readInt32(): number;
-    readInt64(): bigint;
-    readString(): string | null;
-    readBytes(length?: number): Buffer | null;
-    canReadBytes(length: number): boolean;
-    readArray<Item>(read: (decoder: Decoder) => Item): Item[];
-  }
-}
-
-declare module "kafkajs/src/protocol/recordBatch/v0/decoder.js" {
-  import type Decoder from "kafkajs/src/protocol/decoder.js";
-  import type { KafkajsRecordBatch } from "kafkajs-wire";
-
-  const decodeRecordBatch: (decoder: Decoder) => Promise<KafkajsRecordBatch>;
-  export default decodeRecordBatch;
-}
-
 declare module "kafkajs/src/protocol/encoder.js" {
   export default class Encoder {
     /** @param initialSize in bytes; it grows */
     constructor(initialSize?: number);
-    readonly buffer: Buffer;
     writeInt16(value: number): this;
     writeInt32(value: number): this;
     writeString(value: string | null): this;
-    writeBytes(value: Buffer | string | null): this;
-    writeArray(items: readonly unknown[], type?: string): this;
+    writeBytes(value: Buffer): this;
   }
 }
 
@@ -134,7 +108,21 @@ declare module "kafkajs-wire" {
 
   export type KafkajsSasl =
     | { mechanism: string; username: string; password: string }
-    | { mechanism: "oauthbearer"; oauthBearerProvider: () => Promise<{ value: string }> };
+    | {
+        mechanism: "oauthbearer";
+        authenticationProvider: (options: { readonly saslAuthenticate: KafkajsSaslAuthenticate }) => {
+          authenticate(): Promise<void>;
+        };
+      };
+
+  /** One step of a login: what we say, and what the broker answers. */
+  export type KafkajsSaslAuthenticate = <Answer>(step: {
+    readonly request: { readonly encode: () => Promise<Buffer> };
+    readonly response: {
+      readonly decode: (answer: Buffer) => Promise<Answer>;
+      readonly parse: (decoded: Answer) => Promise<Answer>;
+    };
+  }) => Promise<Answer>;
 
   export interface KafkajsProtocol<Result> {
     readonly request: {
@@ -148,26 +136,10 @@ declare module "kafkajs-wire" {
       readonly parse: (decoded: Result) => Promise<Result>;
     };
     readonly requestTimeout?: number;
-    readonly logResponseError?: boolean;
   }
 
-  export interface KafkajsRequestDefinition<Fields, Result> {
+  export interface KafkajsRequestDefinition<Result> {
     readonly versions: readonly string[];
-    readonly protocol: (options: { version: number }) => (fields: Fields) => KafkajsProtocol<Result>;
-  }
-
-  export interface KafkajsRecordBatch {
-    readonly firstOffset: string;
-    readonly lastOffsetDelta: number;
-    readonly producerId: string;
-    readonly inTransaction: boolean;
-    readonly isControlBatch: boolean;
-    readonly records: readonly {
-      readonly offset: string;
-      readonly timestamp: string;
-      readonly key: Buffer | null;
-      readonly value: Buffer | null;
-      readonly headers: Readonly<Record<string, Buffer | null | readonly (Buffer | null)[]>>;
-    }[];
+    readonly protocol: (options: { version: number }) => (fields: object) => KafkajsProtocol<Result>;
   }
 }

@@ -9,15 +9,10 @@ import { abortable, backoffDelay, createNotice, sleep } from "@posthorn/core/tra
 import type { Claimant, Slot, SlotCounts } from "./assignment.ts";
 import { assignSlots, decodeClaim, encodeClaim } from "./assignment.ts";
 import type { BrokerConnection, CommittedOffset, GroupSession, OffsetCommit, TopicPartition } from "./client.ts";
-import {
-  ConnectionFailure,
-  decodeAssignment,
-  decodeSubscription,
-  encodeAssignment,
-  encodeSubscription,
-} from "./client.ts";
+import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorCodes, kafkaError } from "./errors.ts";
+import { decodeAssignment, decodeSubscription, encodeAssignment, encodeSubscription } from "./group-protocol.ts";
 
 /** The group's assignor, ours alone. */
 const protocol = "posthorn";
@@ -111,7 +106,11 @@ export function createMembership(options: MembershipOptions): Membership {
   function loseWhenSilent(): void {
     const silentMs = clock.monotonic() - heardAt;
     if (memberId !== "" && silentMs >= options.sessionTimeoutMs)
-      lose(new Error(`Nothing was heard of the group for ${Math.round(silentMs)} ms, the session lasts ${options.sessionTimeoutMs} ms.`));
+      lose(
+        new Error(
+          `Nothing was heard of the group for ${Math.round(silentMs)} ms, the session lasts ${options.sessionTimeoutMs} ms.`,
+        ),
+      );
   }
 
   /** What an error code of the group means for the place. Resolves when it is worth trying again. */
@@ -128,7 +127,14 @@ export function createMembership(options: MembershipOptions): Membership {
     const { sessionTimeoutMs, rebalanceTimeoutMs } = options;
     wantsRejoin = false;
     const sentAt = clock.monotonic();
-    const answer = await connection.joinGroup({ group, memberId, sessionTimeoutMs, rebalanceTimeoutMs, protocol, metadata });
+    const answer = await connection.joinGroup({
+      group,
+      memberId,
+      sessionTimeoutMs,
+      rebalanceTimeoutMs,
+      protocol,
+      metadata,
+    });
     if (answer.error === errorCodes.MEMBER_ID_REQUIRED) {
       memberId = answer.memberId;
       heardAt = clock.monotonic();
@@ -139,9 +145,10 @@ export function createMembership(options: MembershipOptions): Membership {
     heardAt = clock.monotonic();
     let assignments: readonly { memberId: string; assignment: Uint8Array }[] = [];
     if (answer.leader === memberId) {
-      const members = answer.members.map(
-        ({ id, metadata: bytes }): Claimant => ({ id, claim: decodeClaim(decodeSubscription(bytes)) }),
-      );
+      const members = answer.members.map(({ id, metadata: bytes }): Claimant => ({
+        id,
+        claim: decodeClaim(decodeSubscription(bytes)),
+      }));
       const shares = assignSlots(members, await options.counts(ending.signal));
       assignments = Array.from(shares, ([id, slots]) => ({
         memberId: id,

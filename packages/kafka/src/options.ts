@@ -49,7 +49,7 @@ export interface KafkaOptions {
   readonly channels?: Readonly<Record<string, KafkaChannelOptions>> | undefined;
   /** Of what is sent. `zstd` needs Node.js 22.15, 23.8 or later. Default `none`. */
   readonly compression?: Compression | undefined;
-  /** For topics whose messages others compress with them; used where none is registered with kafkajs. Not in a URL. */
+  /** For topics whose messages others compress with snappy or LZ4, which Node.js does not have. Not in a URL. */
   readonly codecs?: Codecs | undefined;
   /** Largest record: body, key and headers, uncompressed. Must not exceed the topics' `max.message.bytes`, by default 1,048,588. Default 1,000,000. */
   readonly maxMessageBytes?: number | undefined;

@@ -58,6 +58,7 @@ export function createProduceRequests<A extends Append>(options: ProduceRequests
 
   const produce = async (node: Node<A>): Promise<void> => {
     let batches: readonly Batch<A>[] = [];
+    let answers: readonly PartitionAnswer[];
     try {
       const connection = await cluster.node(node.id, produceLane, closing);
       await learnProducerId();
@@ -65,11 +66,12 @@ export function createProduceRequests<A extends Append>(options: ProduceRequests
       batches = take(node);
       if (batches.length === 0) return;
       const { compression, requestTimeoutMs: timeoutMs } = settings;
-      const answers = await connection.produce({ batches, compression, timeoutMs });
-      if (!closing.aborted) options.onAnswer(batches, answers);
+      answers = await connection.produce({ batches, compression, timeoutMs });
     } catch (error) {
       if (!closing.aborted) fail(node, batches, error);
+      return;
     }
+    if (!closing.aborted) options.onAnswer(batches, answers);
   };
 
   const fail = (node: Node<A>, batches: readonly Batch<A>[], error: unknown): void => {

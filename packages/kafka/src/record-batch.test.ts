@@ -1,13 +1,18 @@
-import Decoder from "kafkajs/src/protocol/decoder.js";
-import decodeRecordBatch from "kafkajs/src/protocol/recordBatch/v0/decoder.js";
+import { createRequire } from "node:module";
 import { expect, test } from "vitest";
-import type { Compression } from "./compression.ts";
-import { hasZstd, registerCodecs } from "./compression.ts";
+import { createCodecs } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import { encodeRecordBatch } from "./record-batch.ts";
 import type { OutgoingRecord } from "./records.ts";
 import { batchOverheadBytes, recordBytes } from "./records.ts";
 
+const require = createRequire(import.meta.url);
+const Decoder = require("kafkajs/src/protocol/decoder") as new (bytes: Buffer) => unknown;
+const decodeRecordBatch = require("kafkajs/src/protocol/recordBatch/v0/decoder") as (
+  decoder: unknown,
+) => Promise<{ readonly records: readonly { readonly value: Buffer | null }[] }>;
+
+const codecs = createCodecs({});
 const timestamp = 1_752_125_504_999;
 
 function batchOf(records: readonly OutgoingRecord[]) {
@@ -32,12 +37,10 @@ const records: OutgoingRecord[] = [
   },
 ];
 
-const compressions: Compression[] = hasZstd ? ["none", "gzip", "zstd"] : ["none", "gzip"];
-
-test.each(compressions)("what is written can be read: %s", async (compression) => {
-  registerCodecs({});
+// kafkajs has no zstd; our own reader's tests have it.
+test.each(["none", "gzip"] as const)("what is written can be read: %s", async (compression) => {
   const batch = batchOf(records);
-  const bytes = await encodeRecordBatch(batch, compression, timestamp);
+  const bytes = await encodeRecordBatch(batch, compression, timestamp, codecs);
   expect(await decodeRecordBatch(new Decoder(bytes))).toMatchObject({
     firstOffset: "0",
     producerId: String(batch.producerId),
@@ -61,7 +64,7 @@ test.each(compressions)("what is written can be read: %s", async (compression) =
 
 test("headers without a value are written so", async () => {
   const record: OutgoingRecord = { key: null, value: null, headers: [["a", null]] };
-  const bytes = await encodeRecordBatch(batchOf([record]), "none", 0);
+  const bytes = await encodeRecordBatch(batchOf([record]), "none", 0, codecs);
   // Length 9 - 1, attributes, time, offset, no key, no value, one header: "a", no value.
   expect(bytes.subarray(batchOverheadBytes).toString("hex")).toBe("12 00 00 00 01 01 02 02 61 01".replaceAll(" ", ""));
 });
@@ -70,7 +73,7 @@ test("an upper bound of the size is enough, whatever the lengths", async () => {
   for (const bytes of [0, 1, 40, 63, 64, 8_150, 8_191, 8_192, 1_048_576, 63]) {
     const record: OutgoingRecord = { key: null, value: Buffer.alloc(bytes), headers: [["name", "v"]] };
     const batch = batchOf([record, record, record]);
-    const written = await encodeRecordBatch(batch, "none", timestamp);
+    const written = await encodeRecordBatch(batch, "none", timestamp, codecs);
     expect(written.length).toBeLessThanOrEqual(batchOverheadBytes + batch.recordsBytes);
     const read = await decodeRecordBatch(new Decoder(written));
     expect(read.records.map(({ value }) => value?.length)).toEqual([bytes, bytes, bytes]);

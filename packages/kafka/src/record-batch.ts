@@ -3,8 +3,8 @@
  *
  * Source: Kafka's documentation, "Message Format", "Record Batch".
  */
-import { codecNumbers, compress } from "./compression.ts";
-import type { Compression } from "./compression.ts";
+import type { BatchCodecs, Compression } from "./compression.ts";
+import { codecNumbers } from "./compression.ts";
 import { crc32c } from "./crc32c.ts";
 import type { OutgoingRecord } from "./records.ts";
 import { batchOverheadBytes, varintBytes } from "./records.ts";
@@ -20,11 +20,10 @@ export interface RecordBatch {
   readonly recordsBytes: number;
 }
 
-const formatVersion = 2;
+export const formatVersion = 2;
 /** Where the fields of a batch's header begin. */
-const field = {
+export const batchField = {
   length: 8,
-  leaderEpoch: 12,
   version: 16,
   checksum: 17,
   attributes: 21,
@@ -36,35 +35,38 @@ const field = {
   firstSequence: 53,
   count: 57,
 } as const;
+/** A batch's offset and length: what the length does not count. */
+export const batchPrefixBytes = 12;
 
 /** @param timestamp of all its records, in milliseconds since the Unix epoch */
 export async function encodeRecordBatch(
   batch: RecordBatch,
   compression: Compression,
   timestamp: number,
+  codecs: BatchCodecs,
 ): Promise<Buffer> {
   const writer = new RecordWriter(batchOverheadBytes + batch.recordsBytes);
   writer.at = batchOverheadBytes;
   batch.records.forEach((record, index) => writer.record(record, index));
   let bytes = writer.bytes.subarray(0, writer.at);
   if (compression !== "none") {
-    const records = await compress(compression, bytes.subarray(batchOverheadBytes));
+    const records = await codecs.compress(compression, bytes.subarray(batchOverheadBytes));
     bytes = Buffer.concat([bytes.subarray(0, batchOverheadBytes), records]);
   }
   const count = batch.records.length;
   // The broker sets the first offset and the leader's epoch.
   bytes.fill(0, 0, batchOverheadBytes);
-  bytes.writeInt32BE(bytes.length - field.leaderEpoch, field.length);
-  bytes.writeInt8(formatVersion, field.version);
-  bytes.writeInt16BE(codecNumbers[compression], field.attributes);
-  bytes.writeInt32BE(count - 1, field.lastOffset);
-  bytes.writeBigInt64BE(BigInt(timestamp), field.firstTimestamp);
-  bytes.writeBigInt64BE(BigInt(timestamp), field.lastTimestamp);
-  bytes.writeBigInt64BE(batch.producerId, field.producerId);
-  bytes.writeInt16BE(batch.producerEpoch, field.producerEpoch);
-  bytes.writeInt32BE(batch.firstSequence, field.firstSequence);
-  bytes.writeInt32BE(count, field.count);
-  bytes.writeUInt32BE(crc32c(bytes.subarray(field.attributes)), field.checksum);
+  bytes.writeInt32BE(bytes.length - batchPrefixBytes, batchField.length);
+  bytes.writeInt8(formatVersion, batchField.version);
+  bytes.writeInt16BE(codecNumbers[compression], batchField.attributes);
+  bytes.writeInt32BE(count - 1, batchField.lastOffset);
+  bytes.writeBigInt64BE(BigInt(timestamp), batchField.firstTimestamp);
+  bytes.writeBigInt64BE(BigInt(timestamp), batchField.lastTimestamp);
+  bytes.writeBigInt64BE(batch.producerId, batchField.producerId);
+  bytes.writeInt16BE(batch.producerEpoch, batchField.producerEpoch);
+  bytes.writeInt32BE(batch.firstSequence, batchField.firstSequence);
+  bytes.writeInt32BE(count, batchField.count);
+  bytes.writeUInt32BE(crc32c(bytes.subarray(batchField.attributes)), batchField.checksum);
   return bytes;
 }
 

@@ -7,10 +7,16 @@ export interface Removals {
   add(key: string): void;
   /** Resolves when fewer than `count` have not taken effect. @throws why one failed */
   untilFewerThan(count: number): Promise<void>;
+  /** Resolves when nothing is under way any more, whatever became of it. */
+  over(): Promise<void>;
 }
 
-/** @param signal ends them: a removal that is cut off then may have happened or not */
-export function createRemovals(producer: Pick<Producer, "send">, topic: string, signal: AbortSignal): Removals {
+/**
+ * They go on when nobody waits for them any more: what was said to be removed has mostly been sent elsewhere. The producer ends
+ * them when it is closed.
+ */
+export function createRemovals(producer: Pick<Producer, "send">, topic: string): Removals {
+  const never = new AbortController().signal;
   const changed = createNotice();
   let waiting: string[] = [];
   let underWay = 0;
@@ -23,7 +29,7 @@ export function createRemovals(producer: Pick<Producer, "send">, topic: string, 
       underWay = keys.length;
       const receipts = await producer.send(
         keys.map((key) => tombstone(topic, key)),
-        signal,
+        never,
       );
       for (const receipt of receipts) if (!receipt.accepted) failure ??= { error: receipt.error };
       underWay = 0;
@@ -39,6 +45,9 @@ export function createRemovals(producer: Pick<Producer, "send">, topic: string, 
     async untilFewerThan(count) {
       while (failure === undefined && waiting.length + underWay >= count) await changed.next;
       if (failure !== undefined) throw failure.error;
+    },
+    async over() {
+      while (underWay > 0) await changed.next;
     },
   };
 }

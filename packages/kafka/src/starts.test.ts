@@ -59,5 +59,10 @@ test("beyond what was suspect everything is forgotten", () => {
 
 test("a note that is not ours says nothing", () => {
   for (const text of ["", "null", "[]", "{", `"x"`, "{}", `{"by":1}`]) expect(decodeNote(text)).toBeUndefined();
-  expect(decodeNote(`{"by":"a","crashes":"many","tries":-1}`)).toEqual({ by: "a", crashes: 0, alone: undefined, tries: 0 });
+  expect(decodeNote(`{"by":"a","crashes":"many","tries":-1}`)).toEqual({
+    by: "a",
+    crashes: 0,
+    alone: undefined,
+    tries: 0,
+  });
 });

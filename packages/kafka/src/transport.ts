@@ -11,7 +11,6 @@ import type {
 import { messageOf, systemClock } from "@posthorn/core/transport";
 import { createAdmin } from "./admin.ts";
 import { createCluster } from "./cluster.ts";
-import { registerCodecs } from "./compression.ts";
 import { createDispatch } from "./dispatch.ts";
 import { closedError } from "./errors.ts";
 import type { Intake } from "./intake.ts";
@@ -36,7 +35,6 @@ export function kafka(options: KafkaOptions = {}, environment?: Partial<Transpor
 
 function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Transport {
   const environment: TransportEnvironment = { clock: given.clock ?? systemClock, random: given.random ?? Math.random };
-  registerCodecs(settings.codecs);
   const instance = randomUUID();
   const intakes = new Set<Intake>();
   let nextIntake = 0;
@@ -57,6 +55,8 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
         detail: `The connection to Kafka was lost: ${messageOf(error)} Connecting again.`,
         error,
       }),
+    onRefused: (error) =>
+      report({ name: "transport.failed", detail: `The connection cannot be restored: ${messageOf(error)}`, error }),
   });
   const producer = createProducer({
     cluster,

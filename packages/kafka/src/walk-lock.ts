@@ -5,9 +5,9 @@
  */
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
-import { encodeAssignment, encodeSubscription } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { connectionLost, errorClass, errorCodes, kafkaError } from "./errors.ts";
+import { encodeAssignment, encodeSubscription } from "./group-protocol.ts";
 import type { Settings } from "./options.ts";
 
 export interface WalkLockOptions {

@@ -90,6 +90,20 @@ test("a visit that fails is the last one that is begun; those that are pending s
   expect(finished()).toBe(1);
 });
 
+test("what was being fetched when a visit failed is not visited", async () => {
+  const { walk } = line(10);
+  const visited: string[] = [];
+  const walked = walk(
+    (id) => {
+      visited.push(id);
+      throw new Error("no");
+    },
+    { maxPending: 5 },
+  );
+  await expect(walked).rejects.toThrow("no");
+  expect(visited).toEqual(["0"]);
+});
+
 test("what waits and cannot be had ends it when those that are pending have ended", async () => {
   const { walk, said, finished } = line(5, 2);
   await expect(walk((): Promise<Verdict> => turn().then(() => "remove"), { maxPending: 5 })).rejects.toThrow(

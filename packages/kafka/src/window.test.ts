@@ -82,7 +82,12 @@ test("what was taken is a copy: one record keeps no whole fetch alive, and the b
   window.append([fetched], 1);
   const before = window.bytes;
   const entry = take(window);
-  expect(entry.record).toEqual({ ...fetched, key: new Uint8Array(fetched.key ?? []), value: new Uint8Array(fetched.value ?? []), headers: [["name", new Uint8Array(Buffer.from("value"))]] });
+  expect(entry.record).toEqual({
+    ...fetched,
+    key: new Uint8Array(fetched.key ?? []),
+    value: new Uint8Array(fetched.value ?? []),
+    headers: [["name", new Uint8Array(Buffer.from("value"))]],
+  });
   expect(entry.record?.value?.buffer).not.toBe(fetched.value?.buffer);
   expect(window.bytes).toBe(before);
   window.settle(entry);
@@ -92,8 +97,8 @@ test("what was taken is a copy: one record keeps no whole fetch alive, and the b
 test("those that are pending behind an offset, the newest first", () => {
   const window = windowOf(0, 1, 2, 3);
   const entries = [take(window), take(window), take(window)];
-  window.settle(entries[1] ?? expect.fail());
-  expect([...window.pendingBehind(0)].map(({ offset }) => offset)).toEqual([2]);
+  window.settle(entries[1] as Entry);
+  expect(window.pendingBehind(0).map(({ offset }) => offset)).toEqual([2]);
 });
 
 test("any order of taking, giving back and settling commits only what is settled, and settles all in the end", () => {
@@ -118,7 +123,9 @@ test("any order of taking, giving back and settling commits only what is settled
           settled.add(entry.offset);
         }
       }
-      const open = Array.from({ length: Math.min(appended, window.front + 1) }, (_, offset) => offset).find((offset) => !settled.has(offset));
+      const open = Array.from({ length: Math.min(appended, window.front + 1) }, (_, offset) => offset).find(
+        (offset) => !settled.has(offset),
+      );
       expect(window.front).toBe(open ?? appended);
     }
     expect([window.front, window.length, window.open, window.bytes]).toEqual([count, 0, 0, 0]);

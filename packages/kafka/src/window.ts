@@ -116,13 +116,15 @@ export class PartitionWindow {
     }
   }
 
-  /** Those that are pending and lie behind. */
-  *pendingBehind(offset: number): Iterable<Entry> {
+  /** Those that are pending and lie behind, the newest first. */
+  pendingBehind(offset: number): readonly Entry[] {
+    const found: Entry[] = [];
     for (let index = this.#entries.length - 1; index >= this.#first; index--) {
       const entry = this.#entries[index];
-      if (entry === undefined || entry.offset <= offset) return;
-      if (entry.state === "pending") yield entry;
+      if (entry === undefined || entry.offset <= offset) break;
+      if (entry.state === "pending") found.push(entry);
     }
+    return found;
   }
 }
 

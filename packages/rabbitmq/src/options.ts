@@ -161,6 +161,8 @@ function readUrl(text: string): Readonly<Record<string, unknown>> {
   const url = URL.parse(text);
   if (url === null || (url.protocol !== "amqp:" && url.protocol !== "amqps:"))
     throw invalid("url", "it must look like amqp://user:password@host:5672/vhost, or begin with amqps://");
+  // Part of a password: it would become the name of an option, and that is told.
+  if (url.search.includes("@")) throw invalid("url", `it has an "@" behind a "?"; write the "?" of a password as %3F`);
   if (url.hash !== "") throw invalid("url", `it has a "#"; write it as %23`);
   const options: Record<string, unknown> = { tls: url.protocol === "amqps:" };
   if (url.hostname !== "") options["hostname"] = url.hostname.replace(/^\[|\]$/g, "");
