@@ -332,10 +332,27 @@ describe("what ends a call", () => {
     await expect(walking).rejects.toMatchObject({ code: "ABORTED" });
     await clock.advance(100);
     expect(kafka.asked).not.toContain("leaveGroup");
+    const depth = admin.depth(dead, { signal: never });
+    await clock.advance(100);
     gate.resolve();
+    expect((await depth).ready).toBe(1);
     await clock.advance(100);
     expect(kafka.asked).toContain("leaveGroup");
     expect(await ids()).toEqual(["2"]);
+  });
+
+  test("and who looks while that takes long does not wait for ever", async () => {
+    const { kafka, clock, admin, die, ready } = setup();
+    die(0, 1);
+    const giveUp = new AbortController();
+    kafka.producer.send = () => new Promise(() => undefined);
+    const visit = ({ id }: { readonly id: string }): Promise<Verdict> =>
+      id === "1" ? new Promise(() => undefined) : Promise.resolve("remove");
+    const walking = admin.walk(dead, visit, { ...everything, signal: giveUp.signal });
+    await clock.advance(0);
+    giveUp.abort();
+    await expect(walking).rejects.toMatchObject({ code: "ABORTED" });
+    expect(await ready()).toBe(2);
   });
 
   test("the loss of the connection, also while nothing is asked", async () => {

@@ -7,11 +7,12 @@ import type {
   Visit,
   WalkOptions,
 } from "@posthorn/core/transport";
-import { abortable, abortedError, PosthornError } from "@posthorn/core/transport";
+import { abortable, abortedError, PosthornError, sleep } from "@posthorn/core/transport";
 import { createAsking, named } from "./asking.ts";
 import { backlogsOf, countOf, firstRecordBytes, mergeBacklogs } from "./backlog.ts";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
+import type { LiveDeadLetters } from "./dead-letter-index.ts";
 import { createDeadLetterIndex } from "./dead-letter-index.ts";
 import { purgeDeadLetters, waitingDeadLetters } from "./dead-letters.ts";
 import { closedError, connectionLost } from "./errors.ts";
@@ -30,6 +31,9 @@ export interface AdminOptions {
   readonly environment: TransportEnvironment;
 }
 
+/** How long a look waits for the end of a walk: it may take as long as the broker takes no messages. */
+const longestEndMs = 2_000;
+
 /**
  * A group's depth is what lies behind its committed offsets: its consumers may hold some of it. Messages that wait for
  * their time elsewhere are not counted.
@@ -42,6 +46,8 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
   const { clock } = environment;
   const asking = createAsking(cluster, environment, "admin");
   const index = createDeadLetterIndex(asking, clock);
+  /** What walks that have ended are still removing, by topic. */
+  const ending = new Map<string, Promise<void>>();
 
   /** @param work its signal fires when the caller gives up, and when the connection is lost: then nobody waits for it any more */
   async function administer<Result>(
@@ -66,15 +72,30 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
   const ageOf = (timestamp: number | undefined): number | undefined =>
     timestamp === undefined || timestamp < 0 ? undefined : Math.max(0, clock.now() - timestamp);
 
+  /** Whoever has given up a walk finds what it has removed gone. */
+  async function look(topic: string, end: AbortSignal): Promise<LiveDeadLetters> {
+    const before = ending.get(topic);
+    if (before !== undefined) {
+      const waited = new AbortController();
+      const late = sleep(clock, longestEndMs, AbortSignal.any([end, waited.signal]));
+      await Promise.race([before, late]).finally(() => waited.abort());
+    }
+    return index.look(topic, end);
+  }
+
   async function walkDeadLetters(topic: string, visit: Visit, options: WalkOptions, end: AbortSignal): Promise<void> {
-    const live = await index.look(topic, end);
+    const live = await look(topic, end);
     const removals = createRemovals(producer, topic);
     try {
       const waiting = waitingDeadLetters(asking, topic, live, removals, options.maxPending, end);
       await walkThrough(waiting, visit, options, end);
     } finally {
-      // Before that nobody else may visit what is to be removed.
-      await removals.over();
+      // Before that nobody else may walk alone.
+      const over = removals.over().finally(() => {
+        if (ending.get(topic) === over) ending.delete(topic);
+      });
+      ending.set(topic, over);
+      await over;
     }
   }
 
@@ -82,7 +103,7 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
     depth: (source, options) =>
       administer(source, options, async (end) => {
         if (source.kind === "dead-letters") {
-          const { places } = await index.look(topicOf(source), end);
+          const { places } = await look(topicOf(source), end);
           const [oldest] = places.values();
           return { ready: places.size, inFlight: undefined, oldestAgeMs: ageOf(oldest?.timestamp) };
         }
@@ -108,7 +129,7 @@ export function createAdmin({ cluster, producer, settings, environment }: AdminO
       administer(source, options, async (end) => {
         if (source.kind === "dead-letters") {
           const topic = topicOf(source);
-          return purgeDeadLetters(producer, topic, await index.look(topic, end), end);
+          return purgeDeadLetters(producer, topic, await look(topic, end), end);
         }
         const backlogs = await backlogsOf(cluster, asking, source, end);
         if (backlogs.length === 0) return 0;

@@ -6,7 +6,14 @@
  */
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
-import type { BrokerConnection, ConnectionSettings, Endpoint, PartitionMetadata, TopicMetadata } from "./client.ts";
+import type {
+  BrokerConnection,
+  ClusterMetadata,
+  ConnectionSettings,
+  Endpoint,
+  PartitionMetadata,
+  TopicMetadata,
+} from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
 import { closedError, connectionFailed, errorCodes, isAuthenticationFailure, kafkaError } from "./errors.ts";
 import { openConnection } from "./kafkajs-connection.ts";
@@ -14,6 +21,8 @@ import { openConnection } from "./kafkajs-connection.ts";
 export interface ClusterOptions extends ConnectionSettings {
   readonly brokers: readonly Endpoint[];
   readonly environment: TransportEnvironment;
+  /** So often topics are asked for anew, in milliseconds. */
+  readonly metadataMaxAgeMs: number;
   readonly onConnected: () => void;
   /** Once for an outage. */
   readonly onDisconnected: (error: Error) => void;
@@ -85,8 +94,10 @@ export function createCluster(options: ClusterOptions): Cluster {
   up.promise.catch(() => undefined);
   let outage = new AbortController();
   let nextSeed = 0;
-  /** Wakes the keeper. */
-  let trouble = Promise.withResolvers<Error>();
+  /** Fires with what broke the way. */
+  let trouble = new AbortController();
+  /** When everything that is known was asked for last. */
+  let refreshedAt = environment.clock.monotonic();
 
   /** The connection of a lane to an endpoint. */
   function open(endpoint: Endpoint, lane: string, signal: AbortSignal): Promise<BrokerConnection> {
@@ -117,7 +128,7 @@ export function createCluster(options: ClusterOptions): Cluster {
   function onBroken(address: string, error: Error): void {
     if (closing.signal.aborted) return;
     closeWhere(({ endpoint }) => endpoint === address);
-    trouble.resolve(error);
+    trouble.abort(error);
   }
 
   function closeWhere(which: (entry: { endpoint: string; lane: string }) => boolean): void {
@@ -131,13 +142,17 @@ export function createCluster(options: ClusterOptions): Cluster {
     }
   }
 
-  function learn(answer: Awaited<ReturnType<BrokerConnection["metadata"]>>): void {
+  function learn(answer: ClusterMetadata): void {
     if (answer.nodes.length > 0) nodes = new Map(answer.nodes.map((node) => [node.id, node]));
     controllerId = answer.controller;
+    for (const topic of answer.topics) {
+      if (usable(topic)) topicsKnown.set(topic.name, topic);
+      else topicsKnown.delete(topic.name);
+    }
   }
 
   /** Any broker that answers; every one is tried before it fails. */
-  async function control(): Promise<void> {
+  async function control(names: readonly string[] = []): Promise<void> {
     const endpoints = [...nodes.values(), ...options.brokers];
     let last: unknown = new ConnectionFailure("No broker is known.", false);
     for (let tried = 0; tried < endpoints.length; tried++) {
@@ -145,7 +160,7 @@ export function createCluster(options: ClusterOptions): Cluster {
       if (endpoint === undefined) break;
       try {
         const connection = await open(endpoint, controlLane, closing.signal);
-        const answer = await connection.metadata([]);
+        const answer = await connection.metadata(names);
         if (answer.nodes.length === 0)
           throw new ConnectionFailure(`${endpoint.host}:${endpoint.port} knows no brokers.`, true);
         learn(answer);
@@ -161,7 +176,7 @@ export function createCluster(options: ClusterOptions): Cluster {
 
   function setConnected(): void {
     connected = true;
-    trouble = Promise.withResolvers();
+    trouble = new AbortController();
     outage = new AbortController();
     up.resolve();
     options.onConnected();
@@ -190,22 +205,19 @@ export function createCluster(options: ClusterOptions): Cluster {
 
   /** Resolves with what broke the way. */
   async function watch(): Promise<Error> {
-    for (;;) {
-      const pause = new AbortController();
-      const waited = sleep(clock, pingInterval(options), AbortSignal.any([pause.signal, closing.signal])).then(
-        () => undefined,
-        () => undefined,
-      );
-      const broken = await Promise.race([trouble.promise, waited]);
-      pause.abort();
-      if (broken !== undefined) return broken;
-      if (closing.signal.aborted) return closedError();
+    const { signal } = trouble;
+    while (!signal.aborted) {
+      await sleep(clock, pingInterval(options), signal).catch(() => undefined);
+      const due = clock.monotonic() - refreshedAt >= options.metadataMaxAgeMs;
+      if (due) refreshedAt = clock.monotonic();
       try {
-        await Promise.race([control(), trouble.promise.then((error) => Promise.reject(error))]);
+        // Partitions may have been added, which nobody is told.
+        await abortable(control(due ? [...topicsKnown.keys()] : []), signal);
       } catch (error) {
-        return error instanceof Error ? error : new Error(String(error));
+        if (!signal.aborted) return error instanceof Error ? error : new Error(String(error));
       }
     }
+    return signal.reason as Error;
   }
 
   async function reconnect(): Promise<void> {
@@ -235,12 +247,8 @@ export function createCluster(options: ClusterOptions): Cluster {
       const connection = await any(controlLane, signal);
       const answer = await abortable(connection.metadata(unknown), signal);
       learn(answer);
-      for (const topic of answer.topics) {
-        if (usable(topic)) topicsKnown.set(topic.name, topic);
-        else topicsKnown.delete(topic.name);
-        if (topic.error === errorCodes.TOPIC_AUTHORIZATION_FAILED)
-          throw kafkaError(topic.error, `topic ${JSON.stringify(topic.name)}`);
-      }
+      for (const { name, error } of answer.topics)
+        if (error === errorCodes.TOPIC_AUTHORIZATION_FAILED) throw kafkaError(error, `topic ${JSON.stringify(name)}`);
     }
     const found = new Map<string, TopicMetadata>();
     for (const name of asked) {
@@ -342,7 +350,7 @@ export function createCluster(options: ClusterOptions): Cluster {
       closing.abort(closedError());
       outage.abort(closedError());
       up.reject(closedError());
-      trouble.resolve(closedError());
+      trouble.abort(closedError());
       closeWhere(() => true);
     },
   };

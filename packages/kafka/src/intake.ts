@@ -5,7 +5,7 @@
  * by the group, opened where the group has come to, worked on, and given up when the group wants it elsewhere and nothing of it is
  * open any more; or lost, and then all that is open of it is void.
  */
-import type { Consumption, InletAddress, Receive, TransportEnvironment } from "@posthorn/core/transport";
+import type { Consumption, InletAddress, Receive, Timer, TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import type { Slot, SlotCounts } from "./assignment.ts";
 import { slotId } from "./assignment.ts";
@@ -194,10 +194,37 @@ export function createIntake(options: IntakeOptions): Intake {
   /** Of the retry topic, as far as it is known. */
   let retryPartitions = 0;
 
-  async function counts(signal: AbortSignal): Promise<SlotCounts> {
-    const topics = await cluster.topics([main, retry, delay], signal, true);
+  async function counts(signal: AbortSignal, fresh = true): Promise<SlotCounts> {
+    const topics = await cluster.topics([main, retry, delay], signal, fresh);
     const partitions = (topic: string): number => topics.get(topic)?.partitions.length ?? 0;
     return { messages: Math.max(partitions(main), partitions(retry)), delays: partitions(delay) };
+  }
+
+  /** Somebody may add partitions to a topic; nobody else would read them. */
+  let countsBefore: SlotCounts | undefined;
+  let looking: Timer | undefined;
+
+  function lookForMore(): void {
+    looking = clock.setTimeout(
+      () => {
+        void compareCounts();
+        lookForMore();
+      },
+      settings.metadataMaxAgeMs,
+      { unref: true },
+    );
+  }
+
+  async function compareCounts(): Promise<void> {
+    try {
+      const now = await counts(ending.signal, false);
+      const grown = countsBefore !== undefined && now.messages > countsBefore.messages;
+      countsBefore = now;
+      if (grown) membership.rejoin();
+    } catch (error) {
+      if (!ending.signal.aborted && !(error instanceof ConnectionFailure))
+        onFailed(`The partitions of the group ${quoted} cannot be counted`, error);
+    }
   }
 
   function partitionsOf({ kind, number }: Slot): TopicPartition[] {
@@ -384,6 +411,7 @@ export function createIntake(options: IntakeOptions): Intake {
   function end(): void {
     if (ending.signal.aborted) return;
     ending.abort();
+    looking?.cancel();
     stopping = true;
     deliveries.stop();
     commits.end();
@@ -518,6 +546,8 @@ export function createIntake(options: IntakeOptions): Intake {
         throw unroutable(`topic ${JSON.stringify(main)}`);
       }
       await membership.start(signal);
+      await compareCounts();
+      lookForMore();
     },
 
     consumption: {

@@ -5,7 +5,7 @@
  * length: from then on others may have what was held here.
  */
 import type { Timer, TransportEnvironment } from "@posthorn/core/transport";
-import { abortable, backoffDelay, createNotice, sleep } from "@posthorn/core/transport";
+import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import type { Claimant, Slot, SlotCounts } from "./assignment.ts";
 import { assignSlots, decodeClaim, encodeClaim } from "./assignment.ts";
 import type { BrokerConnection, CommittedOffset, GroupSession, OffsetCommit, TopicPartition } from "./client.ts";
@@ -78,7 +78,8 @@ export function createMembership(options: MembershipOptions): Membership {
   const { cluster, group, lane, environment } = options;
   const { clock } = environment;
   const ending = new AbortController();
-  const wake = createNotice();
+  /** Ends the wait for the next heartbeat. */
+  let interrupt = new AbortController();
   let memberId = "";
   let generation = -1;
   /** Of what is held; younger claims win. */
@@ -179,10 +180,8 @@ export function createMembership(options: MembershipOptions): Membership {
   /** Stays until the group shares out anew, the place is lost, or it is to rejoin. */
   async function stay(): Promise<void> {
     while (!ending.signal.aborted && joined && !wantsRejoin) {
-      const waiting = new AbortController();
-      const signal = AbortSignal.any([waiting.signal, ending.signal]);
-      await Promise.race([sleep(clock, options.heartbeatIntervalMs, signal).catch(() => undefined), wake.next]);
-      waiting.abort();
+      interrupt = new AbortController();
+      await sleep(clock, options.heartbeatIntervalMs, interrupt.signal).catch(() => undefined);
       if (ending.signal.aborted || wantsRejoin) return;
       const sentAt = clock.monotonic();
       try {
@@ -256,7 +255,7 @@ export function createMembership(options: MembershipOptions): Membership {
 
     rejoin() {
       wantsRejoin = true;
-      wake.notify();
+      interrupt.abort();
     },
 
     async commit(offsets) {
@@ -276,7 +275,7 @@ export function createMembership(options: MembershipOptions): Membership {
         if (asked.generation !== generation || asked.memberId !== memberId) return "later";
         if (evicted.has(code)) {
           lose(kafkaError(code, `group ${JSON.stringify(group)}`));
-          wake.notify();
+          interrupt.abort();
           return "lost";
         }
         if (moved.has(code)) cluster.forgetCoordinator(group);
@@ -321,6 +320,7 @@ export function createMembership(options: MembershipOptions): Membership {
     end() {
       if (ending.signal.aborted) return;
       ending.abort();
+      interrupt.abort();
       joined = false;
       first.reject(new Error("The consumption has ended."));
       cluster.closeLane(lane);

@@ -39,6 +39,7 @@ test("everything has a default", () => {
     compression: "none",
     codecs: {},
     maxMessageBytes: 1_000_000,
+    metadataMaxAgeMs: 60_000,
     fetchMaxWaitMs: 500,
     fetchMaxBytes: 8_388_608,
     deliveryLimit: 5,
@@ -80,7 +81,7 @@ describe("a URL", () => {
     const url =
       "kafkas://h?clientId=my%20shop&connectTimeoutMs=1&requestTimeoutMs=2000&sessionTimeoutMs=6000&heartbeatIntervalMs=500" +
       "&rebalanceTimeoutMs=7000&partitions=3&replicationFactor=2&minInsyncReplicas=1&retentionMs=-1&compression=gzip" +
-      "&maxMessageBytes=9&fetchMaxWaitMs=10&fetchMaxBytes=11&deliveryLimit=12";
+      "&maxMessageBytes=9&metadataMaxAgeMs=1001&fetchMaxWaitMs=10&fetchMaxBytes=11&deliveryLimit=12";
     expect(readOptions(url)).toEqual({
       brokers: [{ host: "h", port: 9093 }],
       tls: {},
@@ -99,6 +100,7 @@ describe("a URL", () => {
       compression: "gzip",
       codecs: {},
       maxMessageBytes: 9,
+      metadataMaxAgeMs: 1_001,
       fetchMaxWaitMs: 10,
       fetchMaxBytes: 11,
       deliveryLimit: 12,

@@ -53,6 +53,8 @@ export interface KafkaOptions {
   readonly codecs?: Codecs | undefined;
   /** Largest record: body, key and headers, uncompressed. Must not exceed the topics' `max.message.bytes`, by default 1,048,588. Default 1,000,000. */
   readonly maxMessageBytes?: number | undefined;
+  /** How often partitions that were added to a topic are looked for, in milliseconds; default 60,000, from 1,000. */
+  readonly metadataMaxAgeMs?: number | undefined;
   /** How long the broker waits for messages before it answers that there are none, in milliseconds; default 500. */
   readonly fetchMaxWaitMs?: number | undefined;
   /** How much a consumption holds fetched at most, in bytes, one message aside; default 8,388,608. */
@@ -117,6 +119,7 @@ export interface Settings {
   readonly compression: Compression;
   readonly codecs: Codecs;
   readonly maxMessageBytes: number;
+  readonly metadataMaxAgeMs: number;
   readonly fetchMaxWaitMs: number;
   readonly fetchMaxBytes: number;
   readonly deliveryLimit: number;
@@ -203,6 +206,7 @@ const optionsSchema = z.strictObject({
   compression: z.enum(["none", "gzip", "zstd"]).optional(),
   codecs: z.strictObject({ snappy: codec, lz4: codec }).optional(),
   maxMessageBytes: whole(1, 536_870_912),
+  metadataMaxAgeMs: whole(1_000, 3_600_000),
   fetchMaxWaitMs: whole(1, 60_000),
   fetchMaxBytes: whole(1, 1_073_741_824),
   deliveryLimit: whole(1, 1_000_000),
@@ -222,6 +226,7 @@ const queryOptions: Readonly<Record<string, "text" | "number">> = {
   retentionMs: "number",
   compression: "text",
   maxMessageBytes: "number",
+  metadataMaxAgeMs: "number",
   fetchMaxWaitMs: "number",
   fetchMaxBytes: "number",
   deliveryLimit: "number",
@@ -252,6 +257,7 @@ export function readOptions(config: string | Readonly<Record<string, unknown>>):
     compression: given.compression ?? fromUrl.compression ?? "none",
     codecs: given.codecs ?? {},
     maxMessageBytes: given.maxMessageBytes ?? fromUrl.maxMessageBytes ?? 1_000_000,
+    metadataMaxAgeMs: given.metadataMaxAgeMs ?? fromUrl.metadataMaxAgeMs ?? 60_000,
     fetchMaxWaitMs: given.fetchMaxWaitMs ?? fromUrl.fetchMaxWaitMs ?? 500,
     fetchMaxBytes: given.fetchMaxBytes ?? fromUrl.fetchMaxBytes ?? 8_388_608,
     deliveryLimit: given.deliveryLimit ?? fromUrl.deliveryLimit ?? 5,

@@ -1,0 +1,39 @@
+import { createBus, queue } from "@posthorn/core";
+import { kafka } from "@posthorn/kafka";
+import { Kafka, logLevel } from "kafkajs";
+import { expect, test } from "vitest";
+import { z } from "zod";
+import { useKafka } from "./brokers-in-use.ts";
+
+const broker = useKafka("4.4");
+
+test("partitions that an operator adds are written to and read by those who are running", async () => {
+  const { brokers } = broker();
+  const name = "growing";
+  const Work = queue(name).command("work", { schema: z.object({ number: z.int() }) });
+  const open = (): ReturnType<typeof kafka> => kafka({ brokers, partitions: 1, metadataMaxAgeMs: 1_000 });
+  await using owner = createBus({ service: "owner", transport: open() });
+  await using sender = createBus({ service: "sender", transport: open() });
+  const handled = new Set<number>();
+  owner.handle(Work, ({ data }) => void handled.add(data.number));
+  sender.declare(Work);
+  await Promise.all([owner.start(), sender.start()]);
+  await sender.send(Work, { number: 0 });
+
+  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+  await admin.connect();
+  await admin.createPartitions({ topicPartitions: [{ topic: name, count: 4 }] });
+  let sent = 1;
+  await expect
+    .poll(
+      async () => {
+        await sender.send(Work, { number: sent++ });
+        const ends = await admin.fetchTopicOffsets(name);
+        return ends.filter(({ high }) => high !== "0").length;
+      },
+      { timeout: 20_000, interval: 50 },
+    )
+    .toBe(4);
+  await admin.disconnect();
+  await expect.poll(() => handled.size, { timeout: 20_000 }).toBe(sent);
+});
