@@ -95,7 +95,8 @@ export interface Transport {
    * - `release`: it is given back now, to be delivered again to any consumer of the group, and does not count as a
    *   failure where the broker lets one tell that.
    *
-   * At most `maxInFlight` calls are pending at a time, and the adapter holds no more messages than that. A slow delivery never holds up the settlement of others for
+   * At most `maxInFlight` calls are pending at a time. The adapter holds no more messages than that where the broker shares out single
+   * ones; of what is its alone anyway, as a log's partition is, it may have fetched more, bounded in bytes. A slow delivery never holds up the settlement of others for
    * longer than the transport's `settlement` capability implies. What cannot be understood is delivered all the same, with {@link Delivery.defect}.
    *
    * **Order** (capability `ordering`). From an ordered channel one consumption receives the messages of a key in their order, the next

@@ -6,7 +6,8 @@ import type { HeldSlot } from "./held-slot.ts";
 import type { Producer } from "./producer.ts";
 import type { FetchedRecord } from "./records.ts";
 import { holdMs, tierFor, tierMs } from "./tiers.ts";
-import type { Entry, PartitionWindow } from "./window.ts";
+import type { HeldWindow } from "./places.ts";
+import type { Entry } from "./window.ts";
 
 export interface DelaysOptions {
   readonly producer: Producer;
@@ -24,7 +25,7 @@ export interface DelaysOptions {
 
 export interface Delays {
   /** Keeps an entry that was taken and is not due. */
-  keep(slot: HeldSlot, window: PartitionWindow, entry: Entry, notBefore: number): void;
+  keep(slot: HeldSlot, window: HeldWindow, entry: Entry, notBefore: number): void;
   /** Moves on what has waited its time in a tier. */
   pump(slot: HeldSlot): void;
 }
@@ -39,7 +40,7 @@ export function createDelays(options: DelaysOptions): Delays {
   /** Tiers that are pumped, or wait for their first. */
   const pumping = new WeakMap<HeldSlot, { busy: boolean; timer: Timer | undefined; failures: number }>();
 
-  function hold(slot: HeldSlot, window: PartitionWindow, entry: Entry, dueInMs: number): void {
+  function hold(slot: HeldSlot, window: HeldWindow, entry: Entry, dueInMs: number): void {
     entry.state = "held";
     const timer = clock.setTimeout(() => {
       slot.holding.delete(entry);
@@ -49,7 +50,7 @@ export function createDelays(options: DelaysOptions): Delays {
     slot.holding.set(entry, { window, timer });
   }
 
-  async function shelve(slot: HeldSlot, window: PartitionWindow, entry: Entry, dueInMs: number): Promise<void> {
+  async function shelve(slot: HeldSlot, window: HeldWindow, entry: Entry, dueInMs: number): Promise<void> {
     const { record } = entry;
     if (record === undefined) return;
     const partition = tierFor(dueInMs);

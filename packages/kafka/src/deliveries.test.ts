@@ -4,8 +4,9 @@ import { describe, expect, test, vi } from "vitest";
 import type { Deliveries } from "./deliveries.ts";
 import { createDeliveries } from "./deliveries.ts";
 import { HeldSlot } from "./held-slot.ts";
+import { HeldWindow } from "./places.ts";
 import type { FetchedRecord } from "./records.ts";
-import { PartitionWindow } from "./window.ts";
+import { readStarts } from "./starts.ts";
 
 const record = (partition: number, offset: number, key: string | null, value: Buffer | null): FetchedRecord => ({
   topic: "orders",
@@ -26,7 +27,7 @@ interface Held {
 interface Setting {
   readonly deliveries: Deliveries;
   readonly slots: readonly HeldSlot[];
-  readonly windows: readonly PartitionWindow[];
+  readonly windows: readonly HeldWindow[];
   /** What is in the handler's hands, in the order of its coming. */
   readonly held: Held[];
   readonly names: () => readonly string[];
@@ -39,20 +40,18 @@ function setting(
 ): Setting {
   const held: Held[] = [];
   const windows = partitions.map((keys, partition) => {
-    const window = new PartitionWindow("orders", partition, 0);
+    const slot = new HeldSlot({ kind: "messages", number: partition });
+    const window = new HeldWindow(slot, { topic: "orders", partition }, 0, readStarts(undefined, "instance", 0, 0));
     const records = keys
       .split(" ")
       .map((key, offset) =>
         record(partition, offset, key === "-" ? null : key, key === "0" ? null : Buffer.from("{}")),
       );
     window.append(records, records.length);
+    slot.windows = [window];
     return window;
   });
-  const slots = windows.map((window, number) => {
-    const slot = new HeldSlot({ kind: "messages", number });
-    slot.windows = [window];
-    return slot;
-  });
+  const slots = windows.map(({ slot }) => slot);
   const deliveries = createDeliveries({
     environment: { clock: systemClock, random: () => 0 },
     receive: (delivery) =>

@@ -2,7 +2,8 @@
 import type { Delivery, Message, Receive, Settlement, TransportEnvironment } from "@posthorn/core/transport";
 import { decodeRecord } from "./decode.ts";
 import type { HeldSlot } from "./held-slot.ts";
-import type { Entry, PartitionWindow } from "./window.ts";
+import type { HeldWindow } from "./places.ts";
+import type { Entry } from "./window.ts";
 
 export interface DeliveriesOptions {
   readonly environment: TransportEnvironment;
@@ -13,11 +14,11 @@ export interface DeliveriesOptions {
   /** Those whose records are for `receive`. */
   readonly slots: () => readonly HeldSlot[];
   /** Its time has not come: somebody else keeps the entry. */
-  readonly onEarly: (slot: HeldSlot, window: PartitionWindow, entry: Entry, notBefore: number) => void;
+  readonly onEarly: (slot: HeldSlot, window: HeldWindow, entry: Entry, notBefore: number) => void;
   /** Whether the window's next entry may be handed out with others. If not, it is `beginAlone` that decides. */
-  readonly isSuspect: (window: PartitionWindow) => boolean;
+  readonly isSuspect: (window: HeldWindow) => boolean;
   /** Resolves true when the entry is to be handed out now; then nothing else that is suspect is until it has come back. */
-  readonly beginAlone: (slot: HeldSlot, window: PartitionWindow, entry: Entry) => Promise<boolean>;
+  readonly beginAlone: (slot: HeldSlot, window: HeldWindow, entry: Entry) => Promise<boolean>;
   readonly onSettled: (slot: HeldSlot) => void;
 }
 
@@ -75,7 +76,7 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
     }
   }
 
-  function handOutNext(slot: HeldSlot, window: PartitionWindow): boolean {
+  function handOutNext(slot: HeldSlot, window: HeldWindow): boolean {
     const head = window.peek();
     if (head?.record === undefined || !slot.active) return false;
     const suspect = options.isSuspect(window);
@@ -96,7 +97,7 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
 
   async function handOutAlone(
     slot: HeldSlot,
-    window: PartitionWindow,
+    window: HeldWindow,
     entry: Entry,
     message: Message,
     defect: string | undefined,
@@ -123,7 +124,7 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
 
   function deliver(
     slot: HeldSlot,
-    window: PartitionWindow,
+    window: HeldWindow,
     entry: Entry,
     message: Message,
     defect: string | undefined,
@@ -143,7 +144,7 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
     receive(delivery).then(back, () => back("release"));
   }
 
-  function settle(slot: HeldSlot, window: PartitionWindow, entry: Entry, settlement: Settlement): void {
+  function settle(slot: HeldSlot, window: HeldWindow, entry: Entry, settlement: Settlement): void {
     if (settlement === "accept") window.settle(entry);
     else {
       if (ordered) takeBackFollowers(window, entry);
@@ -153,7 +154,7 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
   }
 
   /** What came after it of its key must not be handled before it. */
-  function takeBackFollowers(window: PartitionWindow, released: Entry): void {
+  function takeBackFollowers(window: HeldWindow, released: Entry): void {
     const key = released.record?.key ?? null;
     if (key === null) return;
     for (const entry of window.pendingBehind(released.offset)) {

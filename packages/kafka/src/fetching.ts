@@ -6,7 +6,7 @@ import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorClass, errorCodes, kafkaError, unreadable } from "./errors.ts";
 import type { Settings } from "./options.ts";
-import type { PartitionWindow } from "./window.ts";
+import type { HeldWindow } from "./places.ts";
 
 export interface FetchingOptions {
   readonly cluster: Cluster;
@@ -15,12 +15,12 @@ export interface FetchingOptions {
   readonly lane: string;
   readonly ending: AbortSignal;
   /** All partitions that are read now. */
-  readonly windows: () => Iterable<PartitionWindow>;
+  readonly windows: () => Iterable<HeldWindow>;
   /** How many more records of a partition are wanted when fewer wait; 0 while it takes none. */
-  readonly wanted: (window: PartitionWindow) => number;
+  readonly wanted: (window: HeldWindow) => number;
   readonly onRecords: () => void;
   /** The records at the window's position are not there any more, or not yet. */
-  readonly onOutOfRange: (window: PartitionWindow) => void;
+  readonly onOutOfRange: (window: HeldWindow) => void;
   readonly onMissing: (topic: string) => void;
   readonly onFailed: (error: unknown) => void;
 }
@@ -45,7 +45,7 @@ export function createFetching(options: FetchingOptions): Fetching {
   /** Brokers that are asked now. */
   const asked = new Set<number>();
   /** Left out until then. */
-  const blocked = new WeakMap<PartitionWindow, number>();
+  const blocked = new WeakMap<HeldWindow, number>();
   let woken = false;
   let refreshing = false;
   let failures = 0;
@@ -62,7 +62,7 @@ export function createFetching(options: FetchingOptions): Fetching {
   function fetchAll(): void {
     if (ending.aborted) return;
     let room = settings.fetchMaxBytes;
-    const byLeader = new Map<number, PartitionWindow[]>();
+    const byLeader = new Map<number, HeldWindow[]>();
     const leaderless = new Set<string>();
     let leftOut = false;
     for (const window of options.windows()) {
@@ -91,14 +91,14 @@ export function createFetching(options: FetchingOptions): Fetching {
     }
   }
 
-  function isBlocked(window: PartitionWindow): boolean {
+  function isBlocked(window: HeldWindow): boolean {
     const until = blocked.get(window);
     return until !== undefined && until > clock.monotonic();
   }
 
   async function fetchFrom(
     leader: number,
-    windows: readonly PartitionWindow[],
+    windows: readonly HeldWindow[],
     maxBytes: number,
     maxWaitMs: number,
   ): Promise<void> {
@@ -132,7 +132,7 @@ export function createFetching(options: FetchingOptions): Fetching {
     }
   }
 
-  function take(window: PartitionWindow, answer: FetchedPartition): void {
+  function take(window: HeldWindow, answer: FetchedPartition): void {
     const { error, undecodable } = answer;
     const what = `partition ${answer.partition} of topic ${JSON.stringify(answer.topic)}`;
     if (error === 0) {
@@ -151,7 +151,7 @@ export function createFetching(options: FetchingOptions): Fetching {
     }
   }
 
-  function block(window: PartitionWindow, forMs: number): void {
+  function block(window: HeldWindow, forMs: number): void {
     blocked.set(window, clock.monotonic() + forMs);
     clock.setTimeout(wake, forMs, { unref: true });
   }

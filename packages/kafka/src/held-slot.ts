@@ -1,7 +1,8 @@
 import type { Timer } from "@posthorn/core/transport";
 import type { Slot } from "./assignment.ts";
 import { slotId } from "./assignment.ts";
-import type { Entry, PartitionWindow } from "./window.ts";
+import type { HeldWindow } from "./places.ts";
+import type { Entry } from "./window.ts";
 
 /** A slot while this member holds it. What is open here is void as soon as `lost` fires. */
 export class HeldSlot {
@@ -9,11 +10,11 @@ export class HeldSlot {
   readonly id: string;
   readonly #lost = new AbortController();
   /** Empty until it is known where to begin. */
-  windows: readonly PartitionWindow[] = [];
+  windows: readonly HeldWindow[] = [];
   /** Nothing more is taken from it; it is given up when nothing of it is open any more. */
   draining = false;
   /** Entries that wait for their time, and what ends the wait. */
-  readonly holding: Map<Entry, { readonly window: PartitionWindow; readonly timer: Timer }> = new Map();
+  readonly holding: Map<Entry, { readonly window: HeldWindow; readonly timer: Timer }> = new Map();
 
   constructor(slot: Slot) {
     this.slot = slot;

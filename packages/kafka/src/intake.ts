@@ -10,23 +10,23 @@ import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import type { Slot, SlotCounts } from "./assignment.ts";
 import { slotId } from "./assignment.ts";
 import type { TopicPartition } from "./client.ts";
-import { ConnectionFailure, logEnd, logStart } from "./client.ts";
+import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { createCommits } from "./commits.ts";
 import { createDelays } from "./delays.ts";
 import { createDeliveries } from "./deliveries.ts";
-import { errorClass, kafkaError, retentionPassed, unroutable } from "./errors.ts";
+import { retentionPassed, unroutable } from "./errors.ts";
 import { createFetching } from "./fetching.ts";
 import { HeldSlot } from "./held-slot.ts";
 import { createMembership } from "./membership.ts";
 import { channelTopic, deadLetterTopic, delayTopic, groupId, retryTopic } from "./names.ts";
 import type { Settings } from "./options.ts";
 import { createPartitioner } from "./partitioner.ts";
+import type { HeldWindow } from "./places.ts";
+import { createPlaces } from "./places.ts";
 import type { Producer } from "./producer.ts";
-import { begin, decodeNote, isSuspect, noteFor, readStarts } from "./starts.ts";
-import type { Starts } from "./starts.ts";
-import type { Entry } from "./window.ts";
-import { PartitionWindow } from "./window.ts";
+import { createQuarantine } from "./quarantine.ts";
+import { isSuspect, noteFor } from "./starts.ts";
 
 export interface IntakeOptions {
   readonly cluster: Cluster;
@@ -59,18 +59,6 @@ export interface Intake {
   close(signal: AbortSignal): Promise<void>;
 }
 
-/** A window and what is known of crashes at its front. */
-class WatchedWindow extends PartitionWindow {
-  readonly starts: Starts;
-  /** What stands beside the committed offset is not what should. */
-  stale = false;
-
-  constructor({ topic, partition }: TopicPartition, position: number, starts: Starts) {
-    super(topic, partition, position);
-    this.starts = starts;
-  }
-}
-
 /** Records that wait in a window beside what is handed out, so that nobody waits for a fetch. */
 const fewestWaiting = 32;
 const mostWaiting = 1_024;
@@ -97,11 +85,7 @@ export function createIntake(options: IntakeOptions): Intake {
 
   const allSlots = (): readonly HeldSlot[] => [...held.values()];
   const messageSlots = (): readonly HeldSlot[] => allSlots().filter(({ slot }) => slot.kind === "messages");
-  function* windowsOf(slots: Iterable<HeldSlot>): Iterable<WatchedWindow> {
-    for (const { windows } of slots) for (const window of windows) yield window as WatchedWindow;
-  }
-  const slotOf = (window: PartitionWindow): HeldSlot | undefined =>
-    allSlots().find(({ windows }) => windows.includes(window));
+  const windowsOf = (slots: readonly HeldSlot[]): HeldWindow[] => slots.flatMap(({ windows }) => windows);
 
   const onFailed = (what: string, error: unknown): void => {
     if (!ending.signal.aborted) options.onFailed(what, error);
@@ -134,15 +118,14 @@ export function createIntake(options: IntakeOptions): Intake {
     onFailed: (error) => onFailed(`The group ${quoted} cannot be joined`, error),
   });
 
-  const commits = createCommits<WatchedWindow>({
+  const commits = createCommits<HeldWindow>({
     membership,
     environment,
-    windows: () => windowsOf(held.values()),
-    note(window, offset) {
-      const slot = slotOf(window);
+    windows: () => windowsOf(allSlots()),
+    note({ slot, starts }, offset) {
       // Who leaves in good order leaves no trace.
-      if (slot === undefined || (slot.draining && slot.open === 0) || slot.slot.kind === "delays") return "";
-      return noteFor(window.starts, instance, offset);
+      if ((slot.draining && slot.open === 0) || slot.slot.kind === "delays") return "";
+      return noteFor(starts, instance, offset);
     },
     onFailed: (error) => onFailed(`What was handled of the group ${quoted} cannot be committed`, error),
   });
@@ -158,6 +141,19 @@ export function createIntake(options: IntakeOptions): Intake {
     onFailed: (error) => onFailed(`What is not due of the group ${quoted} cannot be put aside`, error),
   });
 
+  const places = createPlaces({ cluster, membership, lane: `fetch-${options.id}`, instance, ending: ending.signal });
+
+  const quarantine = createQuarantine({
+    membership,
+    producer,
+    environment,
+    instance,
+    deadLetterTopic: deadLetterTopic(channel, source.group),
+    deliveryLimit: settings.deliveryLimit,
+    ending: ending.signal,
+    onFailed,
+  });
+
   const deliveries = createDeliveries({
     environment,
     receive: options.receive,
@@ -166,8 +162,12 @@ export function createIntake(options: IntakeOptions): Intake {
     paused: options.paused,
     slots: messageSlots,
     onEarly: (slot, window, entry, notBefore) => delays.keep(slot, window, entry, notBefore),
-    isSuspect: (window) => isSuspect((window as WatchedWindow).starts, window),
-    beginAlone: (slot, window, entry) => beginAlone(slot, window as WatchedWindow, entry),
+    isSuspect: (window) => isSuspect(window.starts, window),
+    async beginAlone(slot, window, entry) {
+      const begun = await quarantine.begin(window, entry);
+      if (!begun) onSettled(slot);
+      return begun;
+    },
     onSettled,
   });
 
@@ -179,7 +179,7 @@ export function createIntake(options: IntakeOptions): Intake {
     ending: ending.signal,
     windows: () => windowsOf(allSlots().filter(({ active }) => active)),
     wanted: (window) => {
-      if (slotOf(window)?.slot.kind === "delays") return fewestWaiting;
+      if (window.slot.slot.kind === "delays") return fewestWaiting;
       return deliveries.paused ? 0 : Math.min(mostWaiting, Math.max(fewestWaiting, deliveries.maxInFlight));
     },
     onRecords() {
@@ -292,78 +292,7 @@ export function createIntake(options: IntakeOptions): Intake {
     retryPartitions = topics.get(retry)?.partitions.length ?? 0;
     const exists = ({ topic, partition }: TopicPartition): boolean =>
       topics.get(topic)?.partitions[partition] !== undefined;
-    const partitions = slots.flatMap(({ slot }) => partitionsOf(slot).filter(exists));
-    const committed = await membership.committed(partitions, ending.signal);
-    const [starts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
-    const fresh = new Map<HeldSlot, WatchedWindow[]>();
-    const noted: WatchedWindow[] = [];
-    for (const slot of slots) {
-      const windows = partitionsOf(slot.slot)
-        .filter(exists)
-        .map((place) => {
-          const known = committed.find(
-            ({ topic, partition }) => topic === place.topic && partition === place.partition,
-          );
-          const start = starts(place);
-          const end = ends(place);
-          const from = known === undefined || known.offset < 0n ? start : Number(known.offset);
-          const window = new WatchedWindow(
-            place,
-            from,
-            readStarts(decodeNote(known?.metadata ?? ""), instance, from, end),
-          );
-          if (slot.slot.kind === "messages") noted.push(window);
-          return window;
-        });
-      fresh.set(slot, windows);
-    }
-    // Before anything is handed out: whoever comes after a crash shall see that somebody was here.
-    const outcome = await membership.commit(
-      noted.map(({ topic, partition, position, starts: own }) => ({
-        topic,
-        partition,
-        offset: BigInt(position),
-        metadata: noteFor(own, instance, position),
-      })),
-    );
-    if (outcome !== "done") return false;
-    for (const [slot, windows] of fresh) slot.windows = windows;
-    return true;
-  }
-
-  /** Where logs begin or end. */
-  async function offsets(
-    partitions: readonly TopicPartition[],
-    time: typeof logStart | typeof logEnd,
-  ): Promise<(place: TopicPartition) => number> {
-    const found = new Map<string, number>();
-    const byLeader = Map.groupBy(partitions, ({ topic, partition }) => cluster.leader(topic, partition) ?? -1);
-    for (const [leader, places] of byLeader) {
-      if (leader === -1) {
-        await cluster.topics(
-          places.map(({ topic }) => topic),
-          ending.signal,
-          true,
-        );
-        throw new ConnectionFailure("Some partitions have no leader at present.", false);
-      }
-      const connection = await cluster.node(leader, `fetch-${options.id}`, ending.signal);
-      for (const { topic, partition, error, offset } of await connection.listOffsets(
-        places.map((place) => ({ ...place, time })),
-      )) {
-        if (error !== 0) {
-          await cluster.topics([topic], ending.signal, true);
-          const refused = kafkaError(error, `topic ${JSON.stringify(topic)}`);
-          const meaning = errorClass(error);
-          // A topic that was just made is not known to every broker yet.
-          if (meaning === "retriable" || meaning === "unroutable")
-            throw new ConnectionFailure(refused.message, true, { cause: refused });
-          throw refused;
-        }
-        found.set(`${topic} ${partition}`, Number(offset));
-      }
-    }
-    return ({ topic, partition }) => found.get(`${topic} ${partition}`) ?? 0;
+    return places.open(slots, ({ slot }) => partitionsOf(slot).filter(exists));
   }
 
   function onSettled(slot: HeldSlot): void {
@@ -424,11 +353,10 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   /** The group's place is before the log's start, or behind its end. */
-  async function outOfRange(window: PartitionWindow): Promise<void> {
-    const slot = slotOf(window);
-    if (slot === undefined) return;
+  async function outOfRange(window: HeldWindow): Promise<void> {
+    const { slot } = window;
     try {
-      const start = (await offsets([window], logStart))(window);
+      const start = await places.startOf(window);
       if (held.get(slot.id) !== slot) return;
       if (window.position < start) {
         onFailed(
@@ -475,52 +403,6 @@ export function createIntake(options: IntakeOptions): Intake {
       })
       .finally(() => (making = undefined));
     return making;
-  }
-
-  /** Writes down which message it is that may kill us; what has done so often enough is dead-lettered. */
-  async function beginAlone(slot: HeldSlot, window: WatchedWindow, entry: Entry): Promise<boolean> {
-    const { starts, topic, partition } = window;
-    const tries = begin(starts, entry.offset);
-    if (tries > settings.deliveryLimit) {
-      await buryKiller(slot, window, entry);
-      return false;
-    }
-    for (let attempt = 1; !slot.lost.aborted && !ending.signal.aborted; attempt++) {
-      const offset = window.front;
-      const outcome = await membership
-        .commit([{ topic, partition, offset: BigInt(offset), metadata: noteFor(starts, instance, offset) }])
-        .catch((error: unknown) => {
-          onFailed(`What was handled of the group ${quoted} cannot be committed`, error);
-          return "later" as const;
-        });
-      if (outcome === "done") {
-        window.committed = offset;
-        return true;
-      }
-      await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(
-        () => undefined,
-      );
-    }
-    return false;
-  }
-
-  async function buryKiller(slot: HeldSlot, window: WatchedWindow, entry: Entry): Promise<void> {
-    const { record } = entry;
-    if (record === undefined) return;
-    const topic = deadLetterTopic(channel, source.group);
-    const key = Buffer.from(crypto.randomUUID());
-    const [receipt] = await producer.send([{ topic, partition: 0, record: { ...record, key } }], slot.lost);
-    if (slot.lost.aborted) return;
-    const where = `The message at offset ${entry.offset} of partition ${window.partition} of ${JSON.stringify(window.topic)}`;
-    if (receipt?.accepted === true) {
-      window.settle(entry);
-      onFailed(`${where} ended its process ${settings.deliveryLimit} times and was dead-lettered`, undefined);
-    } else {
-      onFailed(`${where} ends its process and cannot be dead-lettered`, receipt?.error);
-      await sleep(clock, retryBackoff.maxMs, ending.signal).catch(() => undefined);
-      window.giveBack(entry);
-    }
-    onSettled(slot);
   }
 
   function stop(): void {
