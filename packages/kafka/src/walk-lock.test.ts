@@ -120,6 +120,20 @@ test("who gives up while it waits leaves", async () => {
   expect(kafka.asked.at(-1)).toBe("leaveGroup");
 });
 
+test("who loses the connection leaves when it is back", async () => {
+  const { kafka, clock, lock, held } = setup(joined("me"));
+  const work = expect(lock()).rejects.toBeInstanceOf(ConnectionFailure);
+  await clock.advance(100);
+  expect(held()).toBeDefined();
+  let failures = 0;
+  kafka.intercept = () => {
+    if (failures++ < 3) throw new ConnectionFailure("cut", true);
+  };
+  await clock.advance(2_000);
+  await work;
+  expect(kafka.asked.filter((api) => api === "leaveGroup")).toHaveLength(3);
+});
+
 test("a lost connection and a lack of rights end it", async () => {
   const { kafka, clock, lock } = setup();
   kafka.intercept = () => {

@@ -5,6 +5,7 @@
  */
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
+import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { connectionLost, errorClass, errorCodes, kafkaError } from "./errors.ts";
 import { encodeAssignment, encodeSubscription } from "./group-protocol.ts";
@@ -124,6 +125,21 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
     }
   }
 
+  /** Also when the connection was lost: otherwise others would wait for the session's end. */
+  async function sayGoodbye(late: AbortSignal): Promise<void> {
+    for (let attempt = 1; ; attempt++) {
+      try {
+        await cluster.ready(late);
+        const connection = await cluster.coordinator(group, "admin", late);
+        await abortable(connection.leaveGroup({ group, generation, memberId }), late);
+        return;
+      } catch (error) {
+        if (!(error instanceof ConnectionFailure)) throw error;
+        await sleep(clock, backoffDelay(backoff, attempt, environment.random()), late);
+      }
+    }
+  }
+
   return {
     first: first.promise,
     kept: keep(),
@@ -131,11 +147,9 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
       const late = new AbortController();
       const timer = clock.setTimeout(() => late.abort(), sessionTimeoutMs, { unref: true });
       try {
-        if (memberId === "") return;
-        const connection = await cluster.coordinator(group, "admin", late.signal);
-        await connection.leaveGroup({ group, generation, memberId });
+        if (memberId !== "") await sayGoodbye(late.signal);
       } catch {
-        // The session's end does the same, later.
+        // It was too late, or the transport is closed: the session's end does the same.
       } finally {
         timer.cancel();
         cluster.closeLane(lane);
