@@ -1,5 +1,6 @@
 // npm run bench -- SCENARIO: prints what it measures, and writes it to reports/bench-SCENARIO.json.
 import { benchDelays } from "./delays.ts";
+import { benchKafka } from "./kafka.ts";
 import { benchMemory } from "./memory.ts";
 import { report } from "./measure.ts";
 import { benchRabbitmq } from "./rabbitmq.ts";
@@ -7,6 +8,7 @@ import { benchRabbitmq } from "./rabbitmq.ts";
 const rounds = 5;
 const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   delays: benchDelays,
+  kafka: async () => report("kafka", await benchKafka(rounds)),
   memory: async () => report("memory", await benchMemory(rounds)),
   rabbitmq: async () => report("rabbitmq", await benchRabbitmq(rounds)),
 };
