@@ -72,6 +72,8 @@ export interface PartitionMetadata {
 export interface ProduceRequest {
   /** How long the broker waits for its replicas, in milliseconds. */
   readonly timeoutMs: number;
+  /** Of all records, in milliseconds since the Unix epoch. */
+  readonly timestamp: number;
   readonly compression: Compression;
   /** At most one for each partition. */
   readonly batches: readonly ProduceBatch[];

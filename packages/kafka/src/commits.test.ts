@@ -32,6 +32,7 @@ function committing(windows: readonly Committable[], outcomes: readonly CommitOu
   });
   return {
     clock,
+    windows,
     commits,
     sent,
     answer: () => answers.shift()?.(),
@@ -72,21 +73,21 @@ test("what the group does not take now is tried again", async () => {
 
 test("a flush resolves when what was settled is on record", async () => {
   const window = partition(3);
-  const { commits, answer, offsets } = committing([window]);
+  const { commits, answer, offsets, windows } = committing([window]);
   let flushed = false;
-  const done = commits.flush(new AbortController().signal).then(() => (flushed = true));
+  const done = commits.flush(windows, new AbortController().signal).then(() => (flushed = true));
   await vi.waitFor(() => expect(offsets()).toEqual([[3]]));
   expect(flushed).toBe(false);
   answer();
   await done;
-  await commits.flush(new AbortController().signal);
+  await commits.flush(windows, new AbortController().signal);
 });
 
 test("a flush that is given up resolves at once, as does one after the end", async () => {
-  const { commits } = committing([partition(3)]);
-  await expect(commits.flush(AbortSignal.abort())).resolves.toBeUndefined();
+  const { commits, windows } = committing([partition(3)]);
+  await expect(commits.flush(windows, AbortSignal.abort())).resolves.toBeUndefined();
   commits.end();
-  await expect(commits.flush(new AbortController().signal)).resolves.toBeUndefined();
+  await expect(commits.flush(windows, new AbortController().signal)).resolves.toBeUndefined();
 });
 
 test("a stale note is written although the front has not moved", async () => {

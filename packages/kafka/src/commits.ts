@@ -29,23 +29,33 @@ export interface CommitsOptions<Window extends Committable> {
   readonly onFailed: (error: unknown) => void;
 }
 
-export interface Commits {
+export interface Commits<Window> {
   /** A front has moved. */
   wake(): void;
-  /** Resolves when what is settled by now is on record, or cannot be any more. */
-  flush(signal: AbortSignal): Promise<void>;
+  /** Resolves when what these have settled is on record, or cannot be any more: they are held no longer. */
+  flush(windows: readonly Window[], signal: AbortSignal): Promise<void>;
   /** No more commits. */
   end(): void;
 }
 
-export function createCommits<Window extends Committable>(options: CommitsOptions<Window>): Commits {
+export function createCommits<Window extends Committable>(options: CommitsOptions<Window>): Commits<Window> {
   const { membership, environment, windows, note } = options;
   const { clock } = environment;
   let running = false;
   let ended = false;
-  let idle: PromiseWithResolvers<void> | undefined;
+  const waiting = new Set<{ readonly windows: readonly Window[]; readonly done: () => void }>();
 
-  const behind = (): Window[] => [...windows()].filter((window) => window.front !== window.committed || window.stale);
+  const isBehind = (window: Window): boolean => window.front !== window.committed || window.stale;
+
+  function tellWaiting(): void {
+    if (waiting.size === 0) return;
+    const held = new Set(windows());
+    for (const waiter of waiting) {
+      if (!ended && waiter.windows.some((window) => held.has(window) && isBehind(window))) continue;
+      waiting.delete(waiter);
+      waiter.done();
+    }
+  }
 
   function wake(): void {
     if (running || ended) return;
@@ -54,42 +64,40 @@ export function createCommits<Window extends Committable>(options: CommitsOption
   }
 
   async function run(): Promise<void> {
-    for (let due = behind(); due.length > 0 && !ended; due = behind()) {
+    for (;;) {
+      tellWaiting();
+      const due = [...windows()].filter(isBehind);
+      if (due.length === 0 || ended) break;
       const began = clock.monotonic();
       const outcome = await commit(due);
       if (ended) break;
       const restMs = outcome === "done" ? pauseMs - (clock.monotonic() - began) : againMs;
-      // Whoever waits for it has nothing more to settle.
-      if (restMs > 0 && (outcome !== "done" || idle === undefined)) await rest(restMs);
+      tellWaiting();
+      // Whoever waits has nothing more to settle.
+      if (restMs > 0 && (outcome !== "done" || waiting.size === 0)) await rest(restMs);
     }
     running = false;
-    idle?.resolve();
-    idle = undefined;
   }
 
   async function commit(due: readonly Window[]): Promise<"done" | "later" | "lost"> {
-    const fronts = due.map((window) => window.front);
-    const offsets = due.map((window, index): OffsetCommit => {
-      const offset = fronts[index] ?? 0;
-      return {
-        topic: window.topic,
-        partition: window.partition,
-        offset: BigInt(offset),
-        metadata: note(window, offset),
-      };
-    });
+    const offsets = due.map((window): OffsetCommit => ({
+      topic: window.topic,
+      partition: window.partition,
+      offset: BigInt(window.front),
+      metadata: note(window, window.front),
+    }));
+    // It may become so again while this is under way.
+    const stale = due.filter((window) => window.stale);
+    for (const window of stale) window.stale = false;
+    let outcome: "done" | "later" | "lost" = "later";
     try {
-      const outcome = await membership.commit(offsets);
-      if (outcome !== "done") return outcome;
-      due.forEach((window, index) => {
-        window.committed = fronts[index] ?? window.committed;
-        window.stale = false;
-      });
-      return outcome;
+      outcome = await membership.commit(offsets);
     } catch (error) {
       options.onFailed(error);
-      return "later";
     }
+    if (outcome === "done") due.forEach((window, index) => (window.committed = Number(offsets[index]?.offset)));
+    else for (const window of stale) window.stale = true;
+    return outcome;
   }
 
   function rest(forMs: number): Promise<void> {
@@ -100,18 +108,20 @@ export function createCommits<Window extends Committable>(options: CommitsOption
 
   return {
     wake,
-    async flush(signal) {
-      if (ended || (!running && behind().length === 0)) return;
-      idle ??= Promise.withResolvers();
-      const { promise } = idle;
+    async flush(which, signal) {
+      if (ended) return;
+      const { promise, resolve } = Promise.withResolvers<void>();
+      const waiter = { windows: which, done: resolve };
+      waiting.add(waiter);
+      tellWaiting();
       wake();
       // Who gives up the waiting does not give up the commit.
       await abortable(promise, signal).catch(() => undefined);
+      waiting.delete(waiter);
     },
     end() {
       ended = true;
-      idle?.resolve();
-      idle = undefined;
+      tellWaiting();
     },
   };
 }

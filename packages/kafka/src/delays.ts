@@ -62,6 +62,11 @@ export function createDelays(options: DelaysOptions): Delays {
     }
     if (slot.lost.aborted) return;
     options.onFailed(receipt?.error);
+    if (!slot.active) {
+      window.giveBack(entry);
+      options.onSettled(slot);
+      return;
+    }
     // It is still here, and is looked at again.
     hold(slot, window, entry, retryBackoff.maxMs);
   }

@@ -3,6 +3,7 @@ import type { Delivery, Message, Receive, Settlement, TransportEnvironment } fro
 import { decodeRecord } from "./decode.ts";
 import type { HeldSlot } from "./held-slot.ts";
 import type { HeldWindow } from "./places.ts";
+import { survived } from "./starts.ts";
 import type { Entry } from "./window.ts";
 
 export interface DeliveriesOptions {
@@ -115,11 +116,15 @@ export function createDeliveries(options: DeliveriesOptions): Deliveries {
       wake();
       return;
     }
-    if (stopped || !slot.active) {
+    const back = (): void => {
       aloneBusy = false;
+      survived(window.starts);
+    };
+    if (stopped || !slot.active) {
+      back();
       window.giveBack(entry);
       options.onSettled(slot);
-    } else deliver(slot, window, entry, message, defect, () => (aloneBusy = false));
+    } else deliver(slot, window, entry, message, defect, back);
   }
 
   function deliver(

@@ -7,6 +7,7 @@ import type { Cluster } from "./cluster.ts";
 import { errorClass, errorCodes, kafkaError, unreadable } from "./errors.ts";
 import type { Settings } from "./options.ts";
 import type { HeldWindow } from "./places.ts";
+import { longestWindow } from "./window.ts";
 
 export interface FetchingOptions {
   readonly cluster: Cluster;
@@ -30,8 +31,6 @@ export interface Fetching {
   wake(): void;
 }
 
-/** Most records between the oldest that is open and the newest that is here: what a crash can bring back of one partition. */
-const longestWindow = 10_000;
 const partitionBytes = 1_048_576;
 /** While some partitions are left out of a fetch, for room, it must not wait long: they may be wanted soon. */
 const impatientMs = 50;
@@ -126,6 +125,8 @@ export function createFetching(options: FetchingOptions): Fetching {
       if (ending.aborted) return;
       if (!(error instanceof ConnectionFailure)) options.onFailed(error);
       await recover();
+      // Others may lead by now.
+      await refresh(new Set(windows.map(({ topic }) => topic)));
     } finally {
       asked.delete(leader);
       wake();
@@ -145,8 +146,9 @@ export function createFetching(options: FetchingOptions): Fetching {
       options.onOutOfRange(window);
     } else {
       const meaning = errorClass(error);
-      if (meaning !== "retriable" && meaning !== "unroutable") options.onFailed(kafkaError(error, what));
-      block(window, impatientMs);
+      const passing = meaning === "retriable" || meaning === "unroutable";
+      if (!passing) options.onFailed(kafkaError(error, what));
+      block(window, passing ? impatientMs : unreadableRetryMs);
       void refresh(new Set([window.topic]));
     }
   }

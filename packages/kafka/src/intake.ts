@@ -205,6 +205,7 @@ export function createIntake(options: IntakeOptions): Intake {
   let looking: Timer | undefined;
 
   function lookForMore(): void {
+    if (ending.signal.aborted) return;
     looking = clock.setTimeout(
       () => {
         void compareCounts();
@@ -267,7 +268,7 @@ export function createIntake(options: IntakeOptions): Intake {
       const present = slots.filter((slot) => held.get(slot.id) === slot && !slot.lost.aborted);
       if (present.length === 0 || ending.signal.aborted) return;
       try {
-        if (await openAll(present)) break;
+        if (await openAll(present, attempt > 1)) break;
       } catch (error) {
         if (ending.signal.aborted) return;
         if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
@@ -282,8 +283,8 @@ export function createIntake(options: IntakeOptions): Intake {
     fetching.wake();
   }
 
-  async function openAll(slots: readonly HeldSlot[]): Promise<boolean> {
-    const topics = await cluster.topics([main, retry, delay], ending.signal);
+  async function openAll(slots: readonly HeldSlot[], fresh: boolean): Promise<boolean> {
+    const topics = await cluster.topics([main, retry, delay], ending.signal, fresh);
     for (const topic of [main, retry, delay]) {
       if (topics.has(topic)) continue;
       await makeAgain(topic);
@@ -309,7 +310,7 @@ export function createIntake(options: IntakeOptions): Intake {
     givingUp.add(slot);
     // The last commit takes our name away.
     for (const window of windowsOf([slot])) window.stale = true;
-    await commits.flush(ending.signal);
+    await commits.flush(windowsOf([slot]), ending.signal);
     givingUp.delete(slot);
     // It may have been given to us again meanwhile.
     if (held.get(slot.id) !== slot || !slot.draining || slot.open > 0) return;

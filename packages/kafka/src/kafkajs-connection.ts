@@ -6,7 +6,7 @@
 import net from "node:net";
 import tls from "node:tls";
 import type { PosthornError } from "@posthorn/core/transport";
-import type { KafkajsLogger, KafkajsRequestDefinition, KafkajsSasl, KafkajsSaslAuthenticate } from "kafkajs-wire";
+import type { KafkajsLogger, KafkajsRequestDefinition, KafkajsSasl, KafkajsSaslAuthenticate } from "kafkajs/wire";
 import Broker from "kafkajs/src/broker/index.js";
 import Connection from "kafkajs/src/network/connection.js";
 import Encoder from "kafkajs/src/protocol/encoder.js";
@@ -292,8 +292,8 @@ class KafkajsConnection implements BrokerConnection {
     batches,
     compression,
     timeoutMs,
+    timestamp,
   }: ProduceRequest): Promise<(PartitionAnswer & { offset: bigint })[]> {
-    const timestamp = Date.now();
     const encoded = await Promise.all(
       batches.map(async (batch) => ({
         topic: batch.topic,

@@ -1,7 +1,7 @@
 /** The parts of kafkajs 2.2.4's wire layer that `kafkajs-connection.ts` uses. They have no types of their own; the version is pinned. */
 
 declare module "kafkajs/src/network/connection.js" {
-  import type { KafkajsLogger, KafkajsProtocol, KafkajsSasl, KafkajsSocketFactory } from "kafkajs-wire";
+  import type { KafkajsLogger, KafkajsProtocol, KafkajsSasl, KafkajsSocketFactory } from "kafkajs/wire";
 
   export default class Connection {
     constructor(options: {
@@ -36,7 +36,7 @@ declare module "kafkajs/src/network/connection.js" {
 
 declare module "kafkajs/src/broker/index.js" {
   import type Connection from "kafkajs/src/network/connection.js";
-  import type { KafkajsLogger, KafkajsProtocol, KafkajsRequestDefinition } from "kafkajs-wire";
+  import type { KafkajsLogger, KafkajsProtocol, KafkajsRequestDefinition } from "kafkajs/wire";
 
   export default class Broker {
     constructor(options: {
@@ -65,7 +65,7 @@ declare module "kafkajs/src/broker/index.js" {
 }
 
 declare module "kafkajs/src/protocol/requests/index.js" {
-  import type { KafkajsRequestDefinition } from "kafkajs-wire";
+  import type { KafkajsRequestDefinition } from "kafkajs/wire";
 
   const protocol: { readonly requests: Readonly<Record<string, KafkajsRequestDefinition<never>>> };
   export default protocol;
@@ -87,7 +87,7 @@ declare module "kafkajs/src/protocol/encoder.js" {
   }
 }
 
-declare module "kafkajs-wire" {
+declare module "kafkajs/wire" {
   import type { Socket } from "node:net";
   import type Encoder from "kafkajs/src/protocol/encoder.js";
 

@@ -93,6 +93,8 @@ export function createMembership(options: MembershipOptions): Membership {
 
   const session = (): GroupSession => ({ group, generation, memberId });
   const coordinator = (signal = ending.signal): Promise<BrokerConnection> => cluster.coordinator(group, lane, signal);
+  /** The broker keeps a joining back until all have joined, and with it what comes after it on the same connection. */
+  const joinLane = `${lane}-join`;
 
   function lose(error: Error): void {
     const had = joined || options.held().length > 0;
@@ -121,7 +123,7 @@ export function createMembership(options: MembershipOptions): Membership {
   }
 
   async function join(): Promise<"joined" | "again"> {
-    const connection = await coordinator();
+    const connection = await cluster.coordinator(group, joinLane, ending.signal);
     const held = options.held();
     const claim = { held, generation: held.length === 0 ? -1 : heldSince, leaving: options.leaving() };
     const metadata = encodeSubscription(options.topics, encodeClaim(claim));
@@ -324,6 +326,7 @@ export function createMembership(options: MembershipOptions): Membership {
       joined = false;
       first.reject(new Error("The consumption has ended."));
       cluster.closeLane(lane);
+      cluster.closeLane(joinLane);
     },
   };
 }

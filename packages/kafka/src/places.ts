@@ -89,9 +89,12 @@ export function createPlaces(options: PlacesOptions): Places {
       const opened = slots.map((slot) =>
         partitionsOf(slot).map((place) => {
           const known = committed.get(id(place));
-          const from = known === undefined || known.offset < 0n ? starts(place) : Number(known.offset);
-          const note = decodeNote(known?.metadata ?? "");
-          return new HeldWindow(slot, place, from, readStarts(note, instance, from, ends(place)));
+          const end = ends(place);
+          // What lies behind the log's end is of another log of the same name: to begin there would leave messages out.
+          const isKnown = known !== undefined && known.offset >= 0n && known.offset <= end;
+          const from = isKnown ? Number(known.offset) : starts(place);
+          const note = isKnown ? decodeNote(known.metadata) : undefined;
+          return new HeldWindow(slot, place, from, readStarts(note, instance, from, end));
         }),
       );
       const written = opened.flat().filter(({ slot }) => slot.slot.kind === "messages");

@@ -1,4 +1,4 @@
-import { accepted } from "@posthorn/core/transport";
+import { accepted, systemClock } from "@posthorn/core/transport";
 import { expect, test } from "vitest";
 import { createFakeCluster } from "./fake-cluster.fixture.ts";
 import type { Append } from "./partition-line.ts";
@@ -13,6 +13,7 @@ test("a partition whose epochs are used up gets a new producer id; the others ke
   const cluster = createFakeCluster({ t: [1, 1] });
   const answered: (() => void)[] = [];
   const requests = createProduceRequests<Append>({
+    clock: systemClock,
     cluster,
     settings: { compression: "none", requestTimeoutMs: 1 },
     closing: new AbortController().signal,

@@ -1,4 +1,5 @@
 /** Sends what lines have to send: one request at a time with each broker, and in it one batch of each line that waits. */
+import type { Clock } from "@posthorn/core/transport";
 import { ConnectionFailure } from "./client.ts";
 import type { BrokerConnection, PartitionAnswer } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
@@ -14,6 +15,7 @@ export interface ProduceConnections {
 export interface ProduceRequestsOptions<A extends Append> {
   readonly cluster: ProduceConnections & Pick<Cluster, "leader">;
   readonly settings: Pick<Settings, "compression" | "requestTimeoutMs">;
+  readonly clock: Clock;
   /** Ends everything. */
   readonly closing: AbortSignal;
   /** The line's partition is not led by that broker any more. */
@@ -45,7 +47,7 @@ export const produceLane = "produce";
 const maxRequestBytes = 4 * 1_048_576;
 
 export function createProduceRequests<A extends Append>(options: ProduceRequestsOptions<A>): ProduceRequests<A> {
-  const { cluster, settings, closing } = options;
+  const { cluster, settings, clock, closing } = options;
   const nodes = new Map<number, Node<A>>();
   let producerId: bigint | undefined;
   let learning: Promise<void> | undefined;
@@ -66,7 +68,7 @@ export function createProduceRequests<A extends Append>(options: ProduceRequests
       batches = take(node);
       if (batches.length === 0) return;
       const { compression, requestTimeoutMs: timeoutMs } = settings;
-      answers = await connection.produce({ batches, compression, timeoutMs });
+      answers = await connection.produce({ batches, compression, timeoutMs, timestamp: clock.now() });
     } catch (error) {
       if (!closing.aborted) fail(node, batches, error);
       return;

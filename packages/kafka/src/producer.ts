@@ -209,6 +209,7 @@ export function createProducer({ cluster, settings, environment, onBlocked }: Pr
   };
 
   const requests = createProduceRequests<Pending>({
+    clock: environment.clock,
     cluster,
     settings,
     closing: closing.signal,

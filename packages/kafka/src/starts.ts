@@ -2,13 +2,14 @@
  * Messages that kill their process. Kafka counts no deliveries, so whoever takes a partition over writes beside the committed offset who it is; a
  * successor that finds the name of another, who neither came further nor left in good order, knows of one crash.
  *
- * After two crashes at the same offset what lies there is suspect: everything up to the log's end of that moment is handed out **alone**, one
+ * After two crashes at the same offset what lies there is suspect: everything that can have been open is handed out **alone**, one
  * message at a time in this process, and which one is written beside the offset first. A message that was begun alone and did not end
  * killed its process. After `deliveryLimit` such starts it is dead-lettered.
  *
  * Nobody else pays: a front that moves is suspect no more, and neighbours that are merely slow are begun while the killer is not.
  */
 import type { PartitionWindow } from "./window.ts";
+import { longestWindow } from "./window.ts";
 
 /** What stands beside a committed offset. */
 export interface Note {
@@ -76,7 +77,7 @@ export function readStarts(note: Note | undefined, instance: string, from: numbe
   return {
     from,
     crashes,
-    suspectUntil: suspect ? Math.max(end, (note?.alone ?? from) + 1) : from,
+    suspectUntil: suspect ? Math.min(from + longestWindow, Math.max(end, (note?.alone ?? from) + 1)) : from,
     alone: note?.alone,
     tries: note?.tries ?? 0,
   };
@@ -92,6 +93,12 @@ export function begin(starts: Starts, offset: number): number {
   starts.tries = starts.alone === offset ? starts.tries + 1 : 1;
   starts.alone = offset;
   return starts.tries;
+}
+
+/** What was begun alone has come back: it killed nobody, whatever became of it. */
+export function survived(starts: Starts): void {
+  starts.alone = undefined;
+  starts.tries = 0;
 }
 
 /** What to write beside an offset that is committed. */

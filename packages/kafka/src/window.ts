@@ -6,6 +6,9 @@
  */
 import type { FetchedRecord } from "./records.ts";
 
+/** Most records between the oldest that is open and the newest that is here: what a crash can bring back of one partition. */
+export const longestWindow = 10_000;
+
 /**
  * `waiting`: may be delivered. `held`: until its time, or while it is moved elsewhere. `pending`: in somebody's hands. `settled`: done
  * with, behind one that is not.

@@ -7,6 +7,7 @@ import { plainMessage } from "../messages.ts";
 import { plain, queueTopology } from "../topology.ts";
 import type { Numbered } from "../schema.ts";
 import { deadLetters, inlet } from "../world.ts";
+import { wrapTransport } from "../wrap-transport.ts";
 
 /** What a bus may have fetched for `concurrency` handlers: bounded, whatever the backlog. */
 const fetchedAtMost = (concurrency: number): number => 4 * concurrency + 32;
@@ -80,7 +81,21 @@ export const concurrencyCases: readonly ContractCase[] = [
       await sender.start();
       for (let sent = 0; sent < backlog; sent += 1_000)
         await Promise.all(numbers(Math.min(1_000, backlog - sent)).map((n) => sender.send(contract, { n: sent + n })));
-      const bus = world.bus("billing", { concurrency: 5 });
+      const inner = world.harness.openTransport();
+      let handedOver = 0;
+      // A broker that knows only what was settled cannot tell what was fetched.
+      const transport = wrapTransport(inner, {
+        consume: (source, receive, options) =>
+          inner.consume(
+            source,
+            (delivery) => {
+              if (source.id === inletAddress(contract.channel, contract.channel.name).id) handedOver++;
+              return receive(delivery);
+            },
+            options,
+          ),
+      });
+      const bus = world.bus("billing", { transport, concurrency: 5 });
       const hold = world.gate();
       const got = world.recorder<Numbered>(() => hold.opened);
       const subscription = bus.handle(contract, got.handler);
@@ -99,6 +114,7 @@ export const concurrencyCases: readonly ContractCase[] = [
         ready >= backlog - fetchedAtMost(5),
         `${backlog - ready} of ${backlog} messages were fetched for 5 handlers`,
       );
+      assert.ok(handedOver <= fetchedAtMost(5), `${handedOver} of ${backlog} messages were handed over for 5 handlers`);
       const inFlight = await world.native.inFlight(inlet(contract.channel));
       assert.ok(inFlight === undefined || inFlight <= fetchedAtMost(5), `${inFlight} messages are unsettled`);
       assert.equal(got.running, 5);
