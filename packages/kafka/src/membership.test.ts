@@ -34,6 +34,8 @@ interface Setting {
   readonly commits: number[];
   /** No broker can be reached. */
   down: boolean;
+  /** A joining is answered after that. */
+  holdJoin: Promise<void> | undefined;
 }
 
 const running: Membership[] = [];
@@ -50,6 +52,7 @@ function setting(leads = false): Setting {
   const connection = {
     async joinGroup({ memberId, metadata }: JoinRequest) {
       world.asked.push("join");
+      await world.holdJoin;
       const refusal = world.joins.shift();
       const refused = { generation: -1, leader: "", members: [] };
       if (refusal !== undefined) return { ...refused, error: refusal, memberId };
@@ -138,6 +141,7 @@ function setting(leads = false): Setting {
     joins: [],
     commits: [],
     down: false,
+    holdJoin: undefined,
   };
   return world;
 }
@@ -233,6 +237,24 @@ test("a commit while the group shares out is made later, and one without a conne
   world.down = false;
   await expect(world.membership.commit(offsets)).resolves.toBe("done");
   expect(world.lost).toEqual([]);
+});
+
+test("a commit that is refused for its generation while the member joins the next one is made later: nothing is lost", async () => {
+  const world = setting();
+  await joined(world);
+  const joinsBefore = world.asked.length;
+  const hold = Promise.withResolvers<void>();
+  world.holdJoin = hold.promise;
+  world.membership.rejoin();
+  await pass(world, 50);
+  expect(world.asked.slice(joinsBefore)).toEqual(["join"]);
+  world.commits.push(errorCodes.ILLEGAL_GENERATION);
+  const offsets = [{ topic: "orders", partition: 0, offset: 1n, metadata: "" }];
+  await expect(world.membership.commit(offsets)).resolves.toBe("later");
+  expect(world.lost).toEqual([]);
+  hold.resolve();
+  await pass(world, 50);
+  await expect(world.membership.commit(offsets)).resolves.toBe("done");
 });
 
 test("a group that refuses it is told of, and asked again", async () => {

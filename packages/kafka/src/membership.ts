@@ -86,6 +86,8 @@ export function createMembership(options: MembershipOptions): Membership {
   let heldSince = -1;
   let joined = false;
   let wantsRejoin = false;
+  /** The group may have moved on to a generation whose number is still on its way to us. */
+  let joining = false;
   /** When the last request was sent that the group answered. */
   let heardAt = clock.monotonic();
   const first = Promise.withResolvers<void>();
@@ -226,7 +228,9 @@ export function createMembership(options: MembershipOptions): Membership {
     let failures = 0;
     while (!ending.signal.aborted) {
       try {
-        if ((await join()) === "joined") {
+        joining = true;
+        const outcome = await join().finally(() => (joining = false));
+        if (outcome === "joined") {
           failures = 0;
           await stay();
         } else {
@@ -273,8 +277,8 @@ export function createMembership(options: MembershipOptions): Membership {
           return "done";
         }
         if (code === errorCodes.REBALANCE_IN_PROGRESS) return "later";
-        // The group has moved on to its next generation, and this member with it.
-        if (asked.generation !== generation || asked.memberId !== memberId) return "later";
+        // The group has moved on to its next generation, and this member with it; whether it has is for the joining to say.
+        if (joining || asked.generation !== generation || asked.memberId !== memberId) return "later";
         if (evicted.has(code)) {
           lose(kafkaError(code, `group ${JSON.stringify(group)}`));
           interrupt.abort();
