@@ -296,6 +296,7 @@ export { cloudEventAttributes, messageFromCloudEvent } from "./cloudevents.ts";
 export { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
 export { timeFromUuidv7, uuidv7 } from "./id.ts";
+export { shareOut } from "./share-out.ts";
 export { messageBytes } from "./size.ts";
 export { copyHeaders, copyMessage, emptyHeaders, noHeaders, reservedHeaderPrefix } from "./message.ts";
 export type { Headers, Message } from "./message.ts";

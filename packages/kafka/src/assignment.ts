@@ -10,6 +10,8 @@
  *
  * This is not Kafka's own cooperative assignor but one of the same idea, under a name of its own: members of one group are all Posthorn's.
  */
+import { shareOut } from "@posthorn/core/transport";
+
 export type SlotKind = "messages" | "delays";
 
 export interface Slot {
@@ -56,7 +58,7 @@ export function assignSlots(members: readonly Claimant[], counts: SlotCounts): R
   for (const kind of kinds) {
     const slots = Array.from({ length: counts[kind] }, (_, number): Slot => ({ kind, number }));
     const present = slots.map((slot) => holders.get(slotId(slot)));
-    share(present, willing).forEach((owner, index) => {
+    shareOut(present, willing).forEach((owner, index) => {
       const slot = slots[index];
       const holder = present[index];
       if (slot === undefined || owner === undefined) return;
@@ -77,25 +79,6 @@ function holdersOf(members: readonly Claimant[]): ReadonlyMap<string, string> {
     }
   }
   return new Map(Array.from(holders, ([slot, { id }]) => [slot, id]));
-}
-
-/** Evenly, and moving as few as possible: everybody keeps what he holds up to his share. */
-function share(holders: readonly (string | undefined)[], members: readonly string[]): readonly (string | undefined)[] {
-  if (members.length === 0) return holders.map(() => undefined);
-  const least = Math.floor(holders.length / members.length);
-  let larger = holders.length % members.length;
-  const left = new Map(members.map((member) => [member, least]));
-  /** Counts one more for the member, if it may have one. */
-  const take = (member: string): boolean => {
-    const room = left.get(member);
-    if (room === undefined || (room === 0 && larger === 0)) return false;
-    if (room < 0) return false;
-    if (room === 0) larger--;
-    left.set(member, room - 1);
-    return true;
-  };
-  const kept = holders.map((holder) => (holder !== undefined && take(holder) ? holder : undefined));
-  return kept.map((owner) => owner ?? members.find(take));
 }
 
 /** As it travels in the group's protocol. */

@@ -1,5 +1,5 @@
 import { expect, test } from "vitest";
-import { assign } from "./assignment.ts";
+import { shareOut } from "@posthorn/core/transport";
 import { createFaults, noFaults } from "./faults.ts";
 import { createHeap } from "./heap.ts";
 import { LinkedList } from "./linked-list.ts";
@@ -8,12 +8,12 @@ import { seededRandom } from "./random.ts";
 import { createRing } from "./ring.ts";
 
 test("partitions are shared evenly, and as few as possible move", () => {
-  expect(assign([undefined, undefined, undefined, undefined], ["a"])).toEqual(["a", "a", "a", "a"]);
-  expect(assign(["a", "a", "a", "a"], ["a", "b"])).toEqual(["a", "a", "b", "b"]);
-  expect(assign(["a", "a", "b", "b"], ["a", "b", "c"])).toEqual(["a", "a", "b", "c"]);
-  expect(assign(["a", "a", "b", "c"], ["b", "c"])).toEqual(["b", "c", "b", "c"]);
-  expect(assign(["gone", "b"], ["b", "c", "d"])).toEqual(["c", "b"]);
-  expect(assign(["a"], [])).toEqual([undefined]);
+  expect(shareOut([undefined, undefined, undefined, undefined], ["a"])).toEqual(["a", "a", "a", "a"]);
+  expect(shareOut(["a", "a", "a", "a"], ["a", "b"])).toEqual(["a", "a", "b", "b"]);
+  expect(shareOut(["a", "a", "b", "b"], ["a", "b", "c"])).toEqual(["a", "a", "b", "c"]);
+  expect(shareOut(["a", "a", "b", "c"], ["b", "c"])).toEqual(["b", "c", "b", "c"]);
+  expect(shareOut(["gone", "b"], ["b", "c", "d"])).toEqual(["c", "b"]);
+  expect(shareOut(["a"], [])).toEqual([undefined]);
 });
 
 test("a ring holds its items in order, whatever its size does", () => {

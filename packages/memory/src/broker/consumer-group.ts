@@ -1,6 +1,6 @@
 /** A group's members and how far it has come in each of its partitions: a consumer group, as Kafka has them. */
 import type { Clock, Depth, Settlement, Timer } from "@posthorn/core/transport";
-import { assign } from "./assignment.ts";
+import { shareOut } from "@posthorn/core/transport";
 import { Place } from "./place.ts";
 import { Slot } from "./slot.ts";
 import type { LogLease } from "./log-lease.ts";
@@ -52,7 +52,7 @@ export function createConsumerGroup(
     const lost: LogLease[] = [];
     for (const log of logs) {
       const movable = log.filter((bundle) => ownerOf(bundle)?.draining !== true || !bundle.some((slot) => slot.busy));
-      const owners = assign(movable.map(ownerOf), members);
+      const owners = shareOut(movable.map(ownerOf), members);
       movable.forEach((bundle, index) => {
         if (ownerOf(bundle) === owners[index]) return;
         for (const slot of bundle) lost.push(...slot.moveTo(owners[index]));
