@@ -14,7 +14,7 @@ const command =
   (program: string, ...args: string[]) =>
   async (): Promise<TestResult> => {
     const code = await run(program, args, { TURBO_TELEMETRY_DISABLED: "1", DO_NOT_TRACK: "1" });
-    return code === 0 ? { passed: 1, failed: 0 } : { passed: 0, failed: 1 };
+    return { passed: code === 0 ? 1 : 0, failed: code === 0 ? 0 : 1, failures: [] };
   };
 
 const steps: readonly Step[] = [
@@ -29,7 +29,7 @@ const steps: readonly Step[] = [
   { name: "integration", work: () => runVitest("integration", ["--config=integration-tests/vitest.config.ts"]) },
 ];
 
-/** Everything that must hold, in order. Ends with a table and, on a line of its own, `N passed, N failed`. */
+/** Everything that must hold, in order. Ends with a table, which names what failed, and, on a line of its own, `N passed, N failed`. */
 export async function testAll(): Promise<number> {
   const lines: string[] = [];
   let passed = 0;
@@ -43,6 +43,7 @@ export async function testAll(): Promise<number> {
     const seconds = ((performance.now() - startedAt) / 1_000).toFixed(1);
     lines.push(
       `${result.failed === 0 ? "ok  " : "FAIL"} ${step.name.padEnd(20)} ${String(result.passed).padStart(5)} passed ${String(result.failed).padStart(4)} failed ${seconds.padStart(8)} s`,
+      ...result.failures.map((failure) => `     ${failure}`),
     );
     if (result.failed > 0 && step.required === true) break;
   }

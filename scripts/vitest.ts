@@ -5,7 +5,26 @@ import { root, run } from "./shell.ts";
 export interface TestResult {
   readonly passed: number;
   readonly failed: number;
+  /** What failed, each with its first line of why. */
+  readonly failures: readonly string[];
 }
+
+/** What we read of vitest's JSON report. */
+interface Report {
+  readonly numPassedTests: number;
+  readonly numFailedTests: number;
+  readonly numTotalTests: number;
+  readonly testResults: readonly {
+    readonly name: string;
+    readonly assertionResults: readonly {
+      readonly fullName: string;
+      readonly status: string;
+      readonly failureMessages?: readonly string[];
+    }[];
+  }[];
+}
+
+const noReport: Report = { numPassedTests: 0, numFailedTests: 0, numTotalTests: 0, testResults: [] };
 
 /** Runs the named vitest projects and counts what they ran. A run that ends badly counts as a failure even when no test failed. */
 export async function runVitest(name: string, args: readonly string[]): Promise<TestResult> {
@@ -19,26 +38,32 @@ export async function runVitest(name: string, args: readonly string[]): Promise<
     `--outputFile.json=${report}`,
     ...humanReporters(args),
   ]);
-  const { numPassedTests, numFailedTests, numTotalTests } = await readReport(report);
-  const failed = numFailedTests === 0 && (code !== 0 || numTotalTests === 0) ? 1 : numFailedTests;
-  return { passed: numPassedTests, failed };
+  const result = await readReport(report);
+  const { numPassedTests: passed, numFailedTests, numTotalTests } = result;
+  const endedBadly = numFailedTests === 0 && (code !== 0 || numTotalTests === 0);
+  return { passed, failed: endedBadly ? 1 : numFailedTests, failures: failuresOf(result) };
+}
+
+function failuresOf({ testResults }: Report): string[] {
+  return testResults.flatMap(({ name, assertionResults }) =>
+    assertionResults
+      .filter(({ status }) => status === "failed")
+      .map(({ fullName, failureMessages = [] }) => {
+        const why = failureMessages[0]?.split("\n", 1)[0] ?? "";
+        return `${path.relative(root, name)}: ${fullName}: ${why}`;
+      }),
+  );
 }
 
 function humanReporters(args: readonly string[]): readonly string[] {
   return args.some((arg) => arg.startsWith("--reporter")) ? [] : ["--reporter=default"];
 }
 
-async function readReport(
-  file: string,
-): Promise<{ numPassedTests: number; numFailedTests: number; numTotalTests: number }> {
+async function readReport(file: string): Promise<Report> {
   try {
-    return JSON.parse(await readFile(file, "utf8")) as {
-      numPassedTests: number;
-      numFailedTests: number;
-      numTotalTests: number;
-    };
+    return JSON.parse(await readFile(file, "utf8")) as Report;
   } catch (error) {
     console.error(`No test report: ${String(error)}`);
-    return { numPassedTests: 0, numFailedTests: 0, numTotalTests: 0 };
+    return noReport;
   }
 }

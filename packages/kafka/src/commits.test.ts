@@ -13,28 +13,31 @@ const partition = (front: number): Committable & { front: number } => ({
   stale: false,
 });
 
-function committing(windows: readonly Committable[], outcomes: readonly CommitOutcome[] = []) {
+function committing(windows: readonly Committable[], outcomes: readonly (readonly CommitOutcome[])[] = []) {
   const clock = createVirtualClock();
   const sent: (readonly OffsetCommit[])[] = [];
   const answers: (() => void)[] = [];
+  const failed: unknown[] = [];
   const commits = createCommits({
     membership: {
       commit: (offsets) =>
         new Promise((resolve) => {
           sent.push(offsets);
-          answers.push(() => resolve(outcomes[sent.length - 1] ?? "done"));
+          const outcome = outcomes[sent.length - 1] ?? ["done"];
+          answers.push(() => resolve(offsets.map((_, index) => outcome[index] ?? "done")));
         }),
     },
     environment: { clock, random: () => 0 },
     windows: () => windows,
     note: () => "note",
-    onFailed: () => undefined,
+    onFailed: (error) => failed.push(error),
   });
   return {
     clock,
     windows,
     commits,
     sent,
+    failed,
     answer: () => answers.shift()?.(),
     offsets: () => sent.map((each) => each.map(({ offset }) => Number(offset))),
   };
@@ -59,7 +62,7 @@ test("one commit is under way at a time, and what is settled meanwhile goes with
 
 test("what the group does not take now is tried again", async () => {
   const window = partition(3);
-  const { commits, offsets, answer, clock } = committing([window], ["later"]);
+  const { commits, offsets, answer, clock } = committing([window], [["later"]]);
   commits.wake();
   await vi.waitFor(() => expect(offsets()).toEqual([[3]]));
   answer();
@@ -97,4 +100,35 @@ test("a stale note is written although the front has not moved", async () => {
   await vi.waitFor(() => expect(sent).toEqual([[{ topic: "orders", partition: 0, offset: 0n, metadata: "note" }]]));
   answer();
   await vi.waitFor(() => expect(window.stale).toBe(false));
+});
+
+test("a partition that is refused holds up no other; it is told, and tried again later", async () => {
+  const [first, second] = [partition(3), { ...partition(5), partition: 1 }];
+  const refusal = new Error("The account may not.");
+  const { commits, offsets, answer, failed, clock } = committing([first, second], [[refusal, "done"]]);
+  commits.wake();
+  await vi.waitFor(() => expect(offsets()).toEqual([[3, 5]]));
+  answer();
+  await vi.waitFor(() => expect(second.committed).toBe(5));
+  expect(first.committed).toBe(0);
+  expect(failed).toEqual([refusal]);
+  await clock.advance(1_000);
+  second.front = 6;
+  commits.wake();
+  await vi.waitFor(() => expect(offsets()).toEqual([[3, 5], [6]]));
+  answer();
+  await vi.waitFor(async () => {
+    await clock.advance(5_000);
+    expect(offsets().at(-1)).toEqual([3]);
+  });
+});
+
+test("a flush does not wait for what is refused", async () => {
+  const window = partition(3);
+  const { commits, answer, offsets, windows } = committing([window], [[new Error("The account may not.")]]);
+  const done = commits.flush(windows, new AbortController().signal);
+  await vi.waitFor(() => expect(offsets()).toEqual([[3]]));
+  answer();
+  await done;
+  expect(window.committed).toBe(0);
 });

@@ -8,6 +8,8 @@ import type { Membership } from "./membership.ts";
 const pauseMs = 20;
 /** After one that the group did not take. */
 const againMs = 100;
+/** After one that it refused. */
+const refusedMs = 5_000;
 
 /** A partition whose front moves. */
 export interface Committable {
@@ -45,13 +47,17 @@ export function createCommits<Window extends Committable>(options: CommitsOption
   let ended = false;
   const waiting = new Set<{ readonly windows: readonly Window[]; readonly done: () => void }>();
 
-  const isBehind = (window: Window): boolean => window.front !== window.committed || window.stale;
+  /** Left out until then. */
+  const refused = new WeakMap<Window, number>();
+
+  const isDue = (window: Window): boolean =>
+    (window.front !== window.committed || window.stale) && (refused.get(window) ?? -Infinity) <= clock.monotonic();
 
   function tellWaiting(): void {
     if (waiting.size === 0) return;
     const held = new Set(windows());
     for (const waiter of waiting) {
-      if (!ended && waiter.windows.some((window) => held.has(window) && isBehind(window))) continue;
+      if (!ended && waiter.windows.some((window) => held.has(window) && isDue(window))) continue;
       waiting.delete(waiter);
       waiter.done();
     }
@@ -66,20 +72,21 @@ export function createCommits<Window extends Committable>(options: CommitsOption
   async function run(): Promise<void> {
     for (;;) {
       tellWaiting();
-      const due = [...windows()].filter(isBehind);
+      const due = [...windows()].filter(isDue);
       if (due.length === 0 || ended) break;
       const began = clock.monotonic();
-      const outcome = await commit(due);
+      const done = await commit(due);
       if (ended) break;
-      const restMs = outcome === "done" ? pauseMs - (clock.monotonic() - began) : againMs;
+      const restMs = done ? pauseMs - (clock.monotonic() - began) : againMs;
       tellWaiting();
       // Whoever waits has nothing more to settle.
-      if (restMs > 0 && (outcome !== "done" || waiting.size === 0)) await rest(restMs);
+      if (restMs > 0 && (!done || waiting.size === 0)) await rest(restMs);
     }
     running = false;
   }
 
-  async function commit(due: readonly Window[]): Promise<"done" | "later" | "lost"> {
+  /** @returns whether there is nothing to be tried again soon */
+  async function commit(due: readonly Window[]): Promise<boolean> {
     const offsets = due.map((window): OffsetCommit => ({
       topic: window.topic,
       partition: window.partition,
@@ -87,17 +94,23 @@ export function createCommits<Window extends Committable>(options: CommitsOption
       metadata: note(window, window.front),
     }));
     // It may become so again while this is under way.
-    const stale = due.filter((window) => window.stale);
+    const stale = new Set(due.filter((window) => window.stale));
     for (const window of stale) window.stale = false;
-    let outcome: "done" | "later" | "lost" = "later";
-    try {
-      outcome = await membership.commit(offsets);
-    } catch (error) {
-      options.onFailed(error);
-    }
-    if (outcome === "done") due.forEach((window, index) => (window.committed = Number(offsets[index]?.offset)));
-    else for (const window of stale) window.stale = true;
-    return outcome;
+    const outcomes = await membership.commit(offsets);
+    due.forEach((window, index) => {
+      const outcome = outcomes[index];
+      if (outcome === "done") window.committed = Number(offsets[index]?.offset);
+      else if (stale.has(window)) window.stale = true;
+      if (outcome instanceof Error) refuse(window, outcome);
+    });
+    return outcomes.every((outcome) => outcome === "done" || outcome instanceof Error);
+  }
+
+  /** One partition's trouble holds up no other's commit. */
+  function refuse(window: Window, error: Error): void {
+    refused.set(window, clock.monotonic() + refusedMs);
+    clock.setTimeout(wake, refusedMs, { unref: true });
+    options.onFailed(error);
   }
 
   function rest(forMs: number): Promise<void> {

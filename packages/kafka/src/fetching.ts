@@ -22,6 +22,7 @@ export interface FetchingOptions {
   readonly onRecords: () => void;
   /** The records at the window's position are not there any more, or not yet. */
   readonly onOutOfRange: (window: HeldWindow) => void;
+  /** A broker does not know the topic. */
   readonly onMissing: (topic: string) => void;
   readonly onFailed: (error: unknown) => void;
 }
@@ -59,13 +60,13 @@ export function createFetching(options: FetchingOptions): Fetching {
   }
 
   function fetchAll(): void {
-    if (ending.aborted) return;
-    let room = settings.fetchMaxBytes;
+    if (ending.aborted || cluster.closed) return;
+    const room = { messages: settings.fetchMaxBytes, delays: delaysShare(settings.fetchMaxBytes) };
     const byLeader = new Map<number, HeldWindow[]>();
     const leaderless = new Set<string>();
     let leftOut = false;
     for (const window of options.windows()) {
-      room -= window.bytes;
+      room[window.slot.slot.kind] -= window.bytes;
       const leader = cluster.leader(window.topic, window.partition);
       if (leader === undefined) leaderless.add(window.topic);
       else if (window.waiting >= options.wanted(window) || window.length >= longestWindow || isBlocked(window))
@@ -77,16 +78,14 @@ export function createFetching(options: FetchingOptions): Fetching {
       }
     }
     if (leaderless.size > 0) void refresh(leaderless);
-    if (room <= 0) return;
-    for (const [leader, windows] of byLeader) {
-      if (asked.has(leader)) continue;
+    const share = Math.ceil((Math.max(0, room.messages) + Math.max(0, room.delays)) / byLeader.size);
+    for (const [leader, led] of byLeader) {
+      const windows = led.filter(({ slot }) => room[slot.slot.kind] > 0);
+      if (windows.length < led.length) leftOut = true;
+      if (asked.has(leader) || windows.length === 0) continue;
       asked.add(leader);
-      void fetchFrom(
-        leader,
-        windows,
-        room,
-        leftOut ? Math.min(impatientMs, settings.fetchMaxWaitMs) : settings.fetchMaxWaitMs,
-      );
+      const maxWaitMs = leftOut ? Math.min(impatientMs, settings.fetchMaxWaitMs) : settings.fetchMaxWaitMs;
+      void fetchFrom(leader, windows, share, maxWaitMs);
     }
   }
 
@@ -149,6 +148,7 @@ export function createFetching(options: FetchingOptions): Fetching {
       const passing = meaning === "retriable" || meaning === "unroutable";
       if (!passing) options.onFailed(kafkaError(error, what));
       block(window, passing ? impatientMs : unreadableRetryMs);
+      if (meaning === "unroutable") options.onMissing(window.topic);
       void refresh(new Set([window.topic]));
     }
   }
@@ -182,9 +182,14 @@ export function createFetching(options: FetchingOptions): Fetching {
       await abortable(cluster.ready(ending), ending);
       await sleep(clock, backoffDelay(retryBackoff, ++failures, environment.random()), ending);
     } catch (error) {
-      if (!ending.aborted) throw error;
+      if (!ending.aborted && !cluster.closed) throw error;
     }
   }
 
   return { wake };
+}
+
+/** Of the bytes that may be held. Big messages that are being handled must not keep small ones from coming back in time. */
+function delaysShare(bytes: number): number {
+  return Math.ceil(bytes / 8);
 }

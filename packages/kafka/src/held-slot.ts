@@ -11,6 +11,8 @@ export class HeldSlot {
   readonly #lost = new AbortController();
   /** Empty until it is known where to begin. */
   windows: readonly HeldWindow[] = [];
+  /** It is being found out where to begin, and written down that we do. */
+  opening = false;
   /** Nothing more is taken from it; it is given up when nothing of it is open any more. */
   draining = false;
   /** Entries that wait for their time, and what ends the wait. */

@@ -5,9 +5,9 @@
  * by the group, opened where the group has come to, worked on, and given up when the group wants it elsewhere and nothing of it is
  * open any more; or lost, and then all that is open of it is void.
  */
-import type { Consumption, InletAddress, Receive, Timer, TransportEnvironment } from "@posthorn/core/transport";
+import type { Consumption, InletAddress, Receive, TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
-import type { Slot, SlotCounts } from "./assignment.ts";
+import type { Slot } from "./assignment.ts";
 import { slotId } from "./assignment.ts";
 import type { TopicPartition } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
@@ -19,7 +19,7 @@ import { retentionPassed, unroutable } from "./errors.ts";
 import { createFetching } from "./fetching.ts";
 import { HeldSlot } from "./held-slot.ts";
 import { createMembership } from "./membership.ts";
-import { channelTopic, deadLetterTopic, delayTopic, groupId, retryTopic } from "./names.ts";
+import { groupNames } from "./names.ts";
 import type { Settings } from "./options.ts";
 import { createPartitioner } from "./partitioner.ts";
 import type { HeldWindow } from "./places.ts";
@@ -27,6 +27,8 @@ import { createPlaces } from "./places.ts";
 import type { Producer } from "./producer.ts";
 import { createQuarantine } from "./quarantine.ts";
 import { isSuspect, noteFor } from "./starts.ts";
+import { createTelling } from "./telling.ts";
+import { createUpkeep } from "./upkeep.ts";
 
 export interface IntakeOptions {
   readonly cluster: Cluster;
@@ -70,10 +72,8 @@ export function createIntake(options: IntakeOptions): Intake {
   const { cluster, producer, settings, environment, instance, source } = options;
   const { clock } = environment;
   const { channel } = source;
-  const group = groupId(channel, source.group);
-  const main = channelTopic(channel);
-  const retry = retryTopic(channel, source.group);
-  const delay = delayTopic(channel, source.group);
+  const names = groupNames(source);
+  const { group, main, retry, delay } = names;
   const quoted = JSON.stringify(group);
   const ending = new AbortController();
   const held = new Map<string, HeldSlot>();
@@ -87,9 +87,30 @@ export function createIntake(options: IntakeOptions): Intake {
   const messageSlots = (): readonly HeldSlot[] => allSlots().filter(({ slot }) => slot.kind === "messages");
   const windowsOf = (slots: readonly HeldSlot[]): HeldWindow[] => slots.flatMap(({ windows }) => windows);
 
-  const onFailed = (what: string, error: unknown): void => {
+  const onFailed = createTelling(clock, (what, error) => {
     if (!ending.signal.aborted) options.onFailed(what, error);
-  };
+  });
+
+  const upkeep = createUpkeep({
+    cluster,
+    environment,
+    settings,
+    names,
+    ending: ending.signal,
+    windows: () => windowsOf(allSlots()),
+    restore: options.restore,
+    onGrown: () => membership.rejoin(),
+    onGone(topic, error) {
+      const struck = slotsOn(topic);
+      if (struck.length > 0 && !restoring) {
+        restoring = true;
+        options.onLost(error);
+      }
+      return () => reopen(struck, error);
+    },
+    onDoubt: doubt,
+    onFailed,
+  });
 
   const membership = createMembership({
     cluster,
@@ -100,7 +121,7 @@ export function createIntake(options: IntakeOptions): Intake {
     heartbeatIntervalMs: settings.heartbeatIntervalMs,
     rebalanceTimeoutMs: settings.rebalanceTimeoutMs,
     topics: [main, retry, delay],
-    counts,
+    counts: (signal) => upkeep.counts(signal),
     partitionsOf,
     held: () => allSlots().map(({ slot }) => slot),
     leaving: () => stopping,
@@ -148,7 +169,7 @@ export function createIntake(options: IntakeOptions): Intake {
     producer,
     environment,
     instance,
-    deadLetterTopic: deadLetterTopic(channel, source.group),
+    deadLetterTopic: names.deadLetters,
     deliveryLimit: settings.deliveryLimit,
     ending: ending.signal,
     onFailed,
@@ -187,46 +208,12 @@ export function createIntake(options: IntakeOptions): Intake {
       for (const slot of held.values()) if (slot.slot.kind === "delays") delays.pump(slot);
     },
     onOutOfRange: (window) => void outOfRange(window),
-    onMissing: (topic) => void makeAgain(topic),
+    onMissing: (topic) => void upkeep.makeAgain(topic),
     onFailed: (error) => onFailed(`Nothing can be fetched for the group ${quoted}`, error),
   });
 
   /** Of the retry topic, as far as it is known. */
   let retryPartitions = 0;
-
-  async function counts(signal: AbortSignal, fresh = true): Promise<SlotCounts> {
-    const topics = await cluster.topics([main, retry, delay], signal, fresh);
-    const partitions = (topic: string): number => topics.get(topic)?.partitions.length ?? 0;
-    return { messages: Math.max(partitions(main), partitions(retry)), delays: partitions(delay) };
-  }
-
-  /** Somebody may add partitions to a topic; nobody else would read them. */
-  let countsBefore: SlotCounts | undefined;
-  let looking: Timer | undefined;
-
-  function lookForMore(): void {
-    if (ending.signal.aborted) return;
-    looking = clock.setTimeout(
-      () => {
-        void compareCounts();
-        lookForMore();
-      },
-      settings.metadataMaxAgeMs,
-      { unref: true },
-    );
-  }
-
-  async function compareCounts(): Promise<void> {
-    try {
-      const now = await counts(ending.signal, false);
-      const grown = countsBefore !== undefined && now.messages > countsBefore.messages;
-      countsBefore = now;
-      if (grown) membership.rejoin();
-    } catch (error) {
-      if (!ending.signal.aborted && !(error instanceof ConnectionFailure))
-        onFailed(`The partitions of the group ${quoted} cannot be counted`, error);
-    }
-  }
 
   function partitionsOf({ kind, number }: Slot): TopicPartition[] {
     if (kind === "delays") return [{ topic: delay, partition: number }];
@@ -238,7 +225,7 @@ export function createIntake(options: IntakeOptions): Intake {
     const opened: HeldSlot[] = [];
     for (const slot of slots) {
       const before = held.get(slotId(slot));
-      if (before !== undefined) before.draining = stopping;
+      if (before !== undefined) stay(before);
       else if (!stopping) {
         const added = new HeldSlot(slot);
         held.set(added.id, added);
@@ -256,6 +243,12 @@ export function createIntake(options: IntakeOptions): Intake {
     fetching.wake();
   }
 
+  /** It may have been about to be given up. */
+  function stay(slot: HeldSlot): void {
+    slot.draining = stopping;
+    if (slot.slot.kind === "delays") delays.pump(slot);
+  }
+
   function onRestored(): void {
     if (!restoring) return;
     restoring = false;
@@ -264,16 +257,15 @@ export function createIntake(options: IntakeOptions): Intake {
 
   /** Finds where the group has come to in what was given to it, and begins there. */
   async function open(slots: readonly HeldSlot[]): Promise<void> {
+    let unopened = slots;
     for (let attempt = 1; ; attempt++) {
-      const present = slots.filter((slot) => held.get(slot.id) === slot && !slot.lost.aborted);
-      if (present.length === 0 || ending.signal.aborted) return;
-      try {
-        if (await openAll(present, attempt > 1)) break;
-      } catch (error) {
-        if (ending.signal.aborted) return;
-        if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
-        await cluster.ready(ending.signal).catch(() => undefined);
-      }
+      unopened = unopened.filter((slot) => isOurs(slot) && !slot.lost.aborted);
+      if (unopened.length === 0 || ending.signal.aborted) return;
+      // One that is to be given up again may yet stay.
+      const active = unopened.filter((slot) => slot.active);
+      if (active.length > 0 && (await tryToOpen(active, attempt > 1)))
+        unopened = unopened.filter((slot) => !active.includes(slot));
+      if (unopened.length === 0) break;
       await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(
         () => undefined,
       );
@@ -281,13 +273,34 @@ export function createIntake(options: IntakeOptions): Intake {
     onRestored();
     deliveries.wake();
     fetching.wake();
+    upkeep.trim();
   }
 
+  async function tryToOpen(slots: readonly HeldSlot[], fresh: boolean): Promise<boolean> {
+    // What is written down about a slot is written before others can have it.
+    for (const slot of slots) slot.opening = true;
+    try {
+      return await openAll(slots, fresh);
+    } catch (error) {
+      if (ending.signal.aborted) return false;
+      if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
+      await cluster.ready(ending.signal).catch(() => undefined);
+      return false;
+    } finally {
+      for (const slot of slots) {
+        slot.opening = false;
+        if (slot.draining) onSettled(slot);
+      }
+    }
+  }
+
+  const isOurs = (slot: HeldSlot): boolean => held.get(slot.id) === slot;
+
   async function openAll(slots: readonly HeldSlot[], fresh: boolean): Promise<boolean> {
-    const topics = await cluster.topics([main, retry, delay], ending.signal, fresh);
+    const topics = await upkeep.find(ending.signal, fresh);
     for (const topic of [main, retry, delay]) {
       if (topics.has(topic)) continue;
-      await makeAgain(topic);
+      await upkeep.makeAgain(topic);
       return false;
     }
     retryPartitions = topics.get(retry)?.partitions.length ?? 0;
@@ -299,21 +312,21 @@ export function createIntake(options: IntakeOptions): Intake {
   function onSettled(slot: HeldSlot): void {
     commits.wake();
     fetching.wake();
-    if (slot.draining && slot.open === 0) void giveUp(slot);
+    if (slot.draining && slot.open === 0 && !slot.opening) void giveUp(slot);
   }
 
   const givingUp = new Set<HeldSlot>();
 
   /** Nothing of it is open: what was settled is committed, and the group may give it to another member. */
   async function giveUp(slot: HeldSlot): Promise<void> {
-    if (givingUp.has(slot) || held.get(slot.id) !== slot) return;
+    if (givingUp.has(slot) || !isOurs(slot)) return;
     givingUp.add(slot);
     // The last commit takes our name away.
     for (const window of windowsOf([slot])) window.stale = true;
     await commits.flush(windowsOf([slot]), ending.signal);
     givingUp.delete(slot);
     // It may have been given to us again meanwhile.
-    if (held.get(slot.id) !== slot || !slot.draining || slot.open > 0) return;
+    if (!isOurs(slot) || !slot.draining || slot.open > 0 || slot.opening) return;
     held.delete(slot.id);
     if (stopping && held.size === 0) void leave();
     else if (!rejoinTimer) {
@@ -341,7 +354,6 @@ export function createIntake(options: IntakeOptions): Intake {
   function end(): void {
     if (ending.signal.aborted) return;
     ending.abort();
-    looking?.cancel();
     stopping = true;
     deliveries.stop();
     commits.end();
@@ -358,7 +370,7 @@ export function createIntake(options: IntakeOptions): Intake {
     const { slot } = window;
     try {
       const start = await places.startOf(window);
-      if (held.get(slot.id) !== slot) return;
+      if (!isOurs(slot)) return;
       if (window.position < start) {
         onFailed(
           `Messages of the group ${quoted} were deleted before they were handled`,
@@ -368,7 +380,7 @@ export function createIntake(options: IntakeOptions): Intake {
         fetching.wake();
       } else {
         // Another log of the same name: what we have is not in it.
-        reopen(slot, new Error(`The topic ${JSON.stringify(window.topic)} was made anew.`));
+        reopen([slot], madeAnew(window.topic));
       }
     } catch (error) {
       if (!ending.signal.aborted && !(error instanceof ConnectionFailure))
@@ -376,34 +388,30 @@ export function createIntake(options: IntakeOptions): Intake {
     }
   }
 
-  function reopen(slot: HeldSlot, reason: Error): void {
-    slot.void(reason);
-    const again = new HeldSlot(slot.slot);
-    held.set(again.id, again);
-    void open([again]);
+  const slotsOn = (topic: string): readonly HeldSlot[] =>
+    allSlots().filter(({ windows }) => windows.some((window) => window.topic === topic));
+
+  /** With its topic Kafka deletes what a group has committed of it. */
+  async function doubt(topic: string): Promise<void> {
+    const slots = slotsOn(topic);
+    const windows = windowsOf(slots).filter((window) => window.topic === topic && window.committed > 0);
+    const answers = await membership.committed(windows, ending.signal);
+    const forgotten = new Set(answers.filter(({ offset }) => offset < 0n).map(({ partition }) => partition));
+    const struck = slots.filter((slot) =>
+      slot.windows.some((window) => windows.includes(window) && forgotten.has(window.partition)),
+    );
+    reopen(struck, madeAnew(topic));
   }
 
-  let making: Promise<void> | undefined;
-
-  /** Somebody has deleted it. What we hold of it is void, and it is made again where this transport has made it. */
-  function makeAgain(topic: string): Promise<void> {
-    making ??= (async () => {
-      const error = unroutable(`topic ${JSON.stringify(topic)}`);
-      const struck = allSlots().filter(({ windows }) => windows.some((window) => window.topic === topic));
-      if (struck.length > 0 && !restoring) {
-        restoring = true;
-        options.onLost(error);
-      }
-      if (!(await options.restore(ending.signal))) onFailed(`The group ${quoted} cannot be read`, error);
-      await cluster.topics([main, retry, delay], ending.signal, true);
-      for (const slot of struck) if (held.get(slot.id) === slot) reopen(slot, error);
-    })()
-      .catch((error: unknown) => {
-        if (!(error instanceof ConnectionFailure))
-          onFailed(`The topics of the group ${quoted} cannot be made again`, error);
-      })
-      .finally(() => (making = undefined));
-    return making;
+  /** What we hold of them is void. */
+  function reopen(slots: readonly HeldSlot[], reason: Error): void {
+    const again = slots.filter(isOurs).map((slot) => {
+      slot.void(reason);
+      const anew = new HeldSlot(slot.slot);
+      held.set(anew.id, anew);
+      return anew;
+    });
+    if (again.length > 0) void open(again);
   }
 
   function stop(): void {
@@ -424,13 +432,12 @@ export function createIntake(options: IntakeOptions): Intake {
     },
 
     async start(signal) {
-      if (!(await exists(signal)) && !(await options.restore(signal))) {
+      if (!(await upkeep.exist(signal)) && !(await options.restore(signal))) {
         end();
         throw unroutable(`topic ${JSON.stringify(main)}`);
       }
       await membership.start(signal);
-      await compareCounts();
-      lookForMore();
+      await upkeep.start();
     },
 
     consumption: {
@@ -458,15 +465,8 @@ export function createIntake(options: IntakeOptions): Intake {
       end();
     },
   };
+}
 
-  async function exists(signal: AbortSignal): Promise<boolean> {
-    for (;;) {
-      try {
-        return (await cluster.topics([main, retry, delay], signal, true)).size === 3;
-      } catch (error) {
-        if (!(error instanceof ConnectionFailure)) throw error;
-        await cluster.ready(signal);
-      }
-    }
-  }
+function madeAnew(topic: string): Error {
+  return new Error(`The topic ${JSON.stringify(topic)} was made anew.`);
 }

@@ -3,10 +3,10 @@ import type { VirtualClock } from "@posthorn/core/testing";
 import { afterEach, describe, expect, test } from "vitest";
 import type { Claim, Slot } from "./assignment.ts";
 import { decodeClaim, encodeClaim, slotId } from "./assignment.ts";
-import type { BrokerConnection, JoinRequest } from "./client.ts";
+import type { BrokerConnection, JoinRequest, OffsetCommit } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorCodes } from "./errors.ts";
+import { closedError, errorCodes } from "./errors.ts";
 import { decodeSubscription, encodeAssignment, encodeSubscription } from "./group-protocol.ts";
 import type { Membership } from "./membership.ts";
 import { createMembership } from "./membership.ts";
@@ -34,6 +34,7 @@ interface Setting {
   readonly commits: number[];
   /** No broker can be reached. */
   down: boolean;
+  closed: boolean;
   /** A joining is answered after that. */
   holdJoin: Promise<void> | undefined;
 }
@@ -84,12 +85,16 @@ function setting(leads = false): Setting {
       world.asked.push("leave");
       return 0;
     },
-    async commitOffsets() {
-      return [{ topic: "orders", partition: 0, error: world.commits.shift() ?? 0 }];
+    async commitOffsets(_session: unknown, offsets: readonly OffsetCommit[]) {
+      return offsets.map(({ topic, partition }) => ({ topic, partition, error: world.commits.shift() ?? 0 }));
     },
   } as unknown as BrokerConnection;
   const cluster = {
+    get closed() {
+      return world.closed;
+    },
     async coordinator() {
+      if (world.closed) throw closedError();
       if (world.down) throw new ConnectionFailure("no way", false);
       return connection;
     },
@@ -141,6 +146,7 @@ function setting(leads = false): Setting {
     joins: [],
     commits: [],
     down: false,
+    closed: false,
     holdJoin: undefined,
   };
   return world;
@@ -219,9 +225,9 @@ describe("the place is lost", () => {
     await joined(world);
     world.commits.push(errorCodes.ILLEGAL_GENERATION);
     const offsets = [{ topic: "orders", partition: 0, offset: 1n, metadata: "" }];
-    await expect(world.membership.commit(offsets)).resolves.toBe("lost");
+    await expect(world.membership.commit(offsets)).resolves.toEqual(["lost"]);
     expect(world.lost).toHaveLength(1);
-    await expect(world.membership.commit(offsets)).resolves.toBe("lost");
+    await expect(world.membership.commit(offsets)).resolves.toEqual(["lost"]);
   });
 });
 
@@ -230,12 +236,12 @@ test("a commit while the group shares out is made later, and one without a conne
   await joined(world);
   const offsets = [{ topic: "orders", partition: 0, offset: 1n, metadata: "" }];
   world.commits.push(errorCodes.REBALANCE_IN_PROGRESS, errorCodes.NOT_COORDINATOR);
-  await expect(world.membership.commit(offsets)).resolves.toBe("later");
-  await expect(world.membership.commit(offsets)).resolves.toBe("later");
+  await expect(world.membership.commit(offsets)).resolves.toEqual(["later"]);
+  await expect(world.membership.commit(offsets)).resolves.toEqual(["later"]);
   world.down = true;
-  await expect(world.membership.commit(offsets)).resolves.toBe("later");
+  await expect(world.membership.commit(offsets)).resolves.toEqual(["later"]);
   world.down = false;
-  await expect(world.membership.commit(offsets)).resolves.toBe("done");
+  await expect(world.membership.commit(offsets)).resolves.toEqual(["done"]);
   expect(world.lost).toEqual([]);
 });
 
@@ -250,11 +256,33 @@ test("a commit that is refused for its generation while the member joins the nex
   expect(world.asked.slice(joinsBefore)).toEqual(["join"]);
   world.commits.push(errorCodes.ILLEGAL_GENERATION);
   const offsets = [{ topic: "orders", partition: 0, offset: 1n, metadata: "" }];
-  await expect(world.membership.commit(offsets)).resolves.toBe("later");
+  await expect(world.membership.commit(offsets)).resolves.toEqual(["later"]);
   expect(world.lost).toEqual([]);
   hold.resolve();
   await pass(world, 50);
-  await expect(world.membership.commit(offsets)).resolves.toBe("done");
+  await expect(world.membership.commit(offsets)).resolves.toEqual(["done"]);
+});
+
+test("a partition whose commit is refused keeps back no other", async () => {
+  const world = setting();
+  await joined(world);
+  const offsets = [0, 1, 2].map((number) => ({ topic: "orders", partition: number, offset: 1n, metadata: "" }));
+  world.commits.push(0, errorCodes.TOPIC_AUTHORIZATION_FAILED, errorCodes.UNKNOWN_TOPIC_OR_PARTITION);
+  const [first, second, third] = await world.membership.commit(offsets);
+  expect(first).toBe("done");
+  expect(second).toMatchObject({ code: "ACCESS_REFUSED" });
+  expect(third).toBe("later");
+});
+
+test("whoever starts while the transport is closed hears it, and nothing is tried again", async () => {
+  const world = setting();
+  world.closed = true;
+  const never = new AbortController().signal;
+  await expect(world.membership.start(never)).rejects.toMatchObject({ code: "CLOSED" });
+  const before = world.asked.length;
+  await pass(world, 2_000);
+  expect(world.asked).toHaveLength(before);
+  expect(world.failed).toEqual([]);
 });
 
 test("a group that refuses it is told of, and asked again", async () => {

@@ -5,13 +5,13 @@
  * length: from then on others may have what was held here.
  */
 import type { Timer, TransportEnvironment } from "@posthorn/core/transport";
-import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
+import { abortable, backoffDelay, messageOf, sleep } from "@posthorn/core/transport";
 import type { Claimant, Slot, SlotCounts } from "./assignment.ts";
 import { assignSlots, decodeClaim, encodeClaim } from "./assignment.ts";
 import type { BrokerConnection, CommittedOffset, GroupSession, OffsetCommit, TopicPartition } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorCodes, kafkaError } from "./errors.ts";
+import { errorClass, errorCodes, kafkaError } from "./errors.ts";
 import { decodeAssignment, decodeSubscription, encodeAssignment, encodeSubscription } from "./group-protocol.ts";
 
 /** The group's assignor, ours alone. */
@@ -43,8 +43,11 @@ export interface MembershipOptions {
   readonly onFailed: (error: unknown) => void;
 }
 
-/** `lost`: the place is gone, and what was to be committed is void. `later`: to be tried again. */
-export type CommitOutcome = "done" | "later" | "lost";
+/**
+ * Of one partition. `lost`: the place is gone, and what was to be committed is void. `later`: to be tried again. An error: it is refused
+ * until somebody has done something about it.
+ */
+export type CommitOutcome = "done" | "later" | "lost" | Error;
 
 export interface Membership {
   /** It has a place and has heard of the group lately. */
@@ -53,7 +56,8 @@ export interface Membership {
   start(signal: AbortSignal): Promise<void>;
   /** Asks the group to share out again, as it holds less now or is about to leave. */
   rejoin(): void;
-  commit(offsets: readonly OffsetCommit[]): Promise<CommitOutcome>;
+  /** @returns an outcome for each, in order */
+  commit(offsets: readonly OffsetCommit[]): Promise<readonly CommitOutcome[]>;
   committed(partitions: readonly TopicPartition[], signal: AbortSignal): Promise<readonly CommittedOffset[]>;
   /** Gives the place back, so that others need not wait for its end. */
   leave(signal: AbortSignal): Promise<void>;
@@ -93,6 +97,7 @@ export function createMembership(options: MembershipOptions): Membership {
   const first = Promise.withResolvers<void>();
   first.promise.catch(() => undefined);
 
+  const quoted = `group ${JSON.stringify(group)}`;
   const session = (): GroupSession => ({ group, generation, memberId });
   const coordinator = (signal = ending.signal): Promise<BrokerConnection> => cluster.coordinator(group, lane, signal);
   /** The broker keeps a joining back until all have joined, and with it what comes after it on the same connection. */
@@ -175,9 +180,9 @@ export function createMembership(options: MembershipOptions): Membership {
   }
 
   function failed(code: number, what: string): "again" {
-    onError(code, `${what} the group ${JSON.stringify(group)}`);
+    onError(code, `${what} the ${quoted}`);
     if (!moved.has(code) && !evicted.has(code) && code !== errorCodes.REBALANCE_IN_PROGRESS)
-      throw kafkaError(code, `group ${JSON.stringify(group)}`);
+      throw kafkaError(code, quoted);
     return "again";
   }
 
@@ -194,7 +199,7 @@ export function createMembership(options: MembershipOptions): Membership {
         else if (code === errorCodes.REBALANCE_IN_PROGRESS) {
           heardAt = sentAt;
           return;
-        } else onError(code, `group ${JSON.stringify(group)}`);
+        } else onError(code, quoted);
       } catch (error) {
         if (ending.signal.aborted) return;
         if (!(error instanceof ConnectionFailure)) throw error;
@@ -238,6 +243,10 @@ export function createMembership(options: MembershipOptions): Membership {
         }
       } catch (error) {
         if (ending.signal.aborted) return;
+        if (cluster.closed) {
+          first.reject(error);
+          return;
+        }
         if (error instanceof ConnectionFailure) await whenConnected();
         else options.onFailed(error);
         loseWhenSilent();
@@ -265,31 +274,30 @@ export function createMembership(options: MembershipOptions): Membership {
     },
 
     async commit(offsets) {
-      if (memberId === "" || generation === -1) return "lost";
+      const all = (outcome: CommitOutcome): CommitOutcome[] => offsets.map(() => outcome);
+      if (memberId === "" || generation === -1) return all("lost");
       const asked = session();
       const sentAt = clock.monotonic();
       try {
         const answers = await (await coordinator()).commitOffsets(asked, offsets);
-        const code = answers.find(({ error }) => error !== 0)?.error ?? 0;
-        if (code === 0) {
-          // As good as a heartbeat.
-          if (asked.memberId === memberId) heardAt = Math.max(heardAt, sentAt);
-          return "done";
-        }
-        if (code === errorCodes.REBALANCE_IN_PROGRESS) return "later";
-        // The group has moved on to its next generation, and this member with it; whether it has is for the joining to say.
-        if (joining || asked.generation !== generation || asked.memberId !== memberId) return "later";
-        if (evicted.has(code)) {
-          lose(kafkaError(code, `group ${JSON.stringify(group)}`));
+        const eviction = answers.find(({ error }) => evicted.has(error));
+        if (eviction !== undefined) {
+          // The group has moved on to its next generation, and this member with it; whether it has is for the joining to say.
+          if (joining || asked.generation !== generation || asked.memberId !== memberId) return all("later");
+          lose(kafkaError(eviction.error, quoted));
           interrupt.abort();
-          return "lost";
+          return all("lost");
         }
-        if (moved.has(code)) cluster.forgetCoordinator(group);
-        return "later";
+        // As good as a heartbeat.
+        if (answers.some(({ error }) => error === 0) && asked.memberId === memberId)
+          heardAt = Math.max(heardAt, sentAt);
+        if (answers.some(({ error }) => moved.has(error))) cluster.forgetCoordinator(group);
+        const codes = new Map(answers.map((answer) => [placeOf(answer), answer.error]));
+        return offsets.map((offset) => outcomeOf(offset, codes.get(placeOf(offset))));
       } catch (error) {
-        if (ending.signal.aborted) return "lost";
-        if (error instanceof ConnectionFailure) return "later";
-        throw error;
+        if (ending.signal.aborted) return all("lost");
+        if (error instanceof ConnectionFailure) return all("later");
+        return all(error instanceof Error ? error : new Error(messageOf(error)));
       }
     },
 
@@ -301,7 +309,7 @@ export function createMembership(options: MembershipOptions): Membership {
           const code = answers.find(({ error }) => error !== 0)?.error ?? 0;
           if (code === 0) return answers;
           if (moved.has(code)) cluster.forgetCoordinator(group);
-          else if (code !== errorCodes.UNSTABLE_OFFSET_COMMIT) throw kafkaError(code, `group ${JSON.stringify(group)}`);
+          else if (code !== errorCodes.UNSTABLE_OFFSET_COMMIT) throw kafkaError(code, quoted);
         } catch (error) {
           if (!(error instanceof ConnectionFailure)) throw error;
           await cluster.ready(signal);
@@ -333,4 +341,18 @@ export function createMembership(options: MembershipOptions): Membership {
       cluster.closeLane(joinLane);
     },
   };
+}
+
+function placeOf({ topic, partition }: TopicPartition): string {
+  return `${topic} ${partition}`;
+}
+
+/** @param code `undefined` when nothing was answered for it */
+function outcomeOf({ topic }: TopicPartition, code: number | undefined): CommitOutcome {
+  if (code === 0) return "done";
+  if (code === undefined || code === errorCodes.REBALANCE_IN_PROGRESS) return "later";
+  const meaning = errorClass(code);
+  // A topic that was deleted is missed, and made again, by who reads it.
+  if (meaning === "retriable" || meaning === "busy" || meaning === "unroutable") return "later";
+  return kafkaError(code, `the offsets of topic ${JSON.stringify(topic)}`);
 }

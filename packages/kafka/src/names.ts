@@ -32,6 +32,25 @@ export function delayTopic(channel: ChannelInfo, group: string): string {
   return `${base(channel, group)}.delay`;
 }
 
+/** All of it, of one group. */
+export interface GroupNames {
+  readonly group: string;
+  readonly main: string;
+  readonly retry: string;
+  readonly delay: string;
+  readonly deadLetters: string;
+}
+
+export function groupNames({ channel, group }: Pick<InletAddress, "channel" | "group">): GroupNames {
+  return {
+    group: groupId(channel, group),
+    main: channelTopic(channel),
+    retry: retryTopic(channel, group),
+    delay: delayTopic(channel, group),
+    deadLetters: deadLetterTopic(channel, group),
+  };
+}
+
 /** The topics a source is read from: of an inlet the channel's first, then what was sent to the inlet alone. */
 export function topicsOf(source: InletAddress | DeadLetterAddress): readonly string[] {
   const { channel, group } = source;

@@ -53,7 +53,10 @@ export interface KafkaOptions {
   readonly codecs?: Codecs | undefined;
   /** Largest record: body, key and headers, uncompressed. Must not exceed the topics' `max.message.bytes`, by default 1,048,588. Default 1,000,000. */
   readonly maxMessageBytes?: number | undefined;
-  /** How often partitions that were added to a topic are looked for, in milliseconds; default 60,000, from 1,000. */
+  /**
+   * How often partitions that were added to a topic are looked for, and what was done with is deleted from the groups' own topics, in
+   * milliseconds; default 60,000, from 1,000.
+   */
   readonly metadataMaxAgeMs?: number | undefined;
   /** How long the broker waits for messages before it answers that there are none, in milliseconds; default 500. */
   readonly fetchMaxWaitMs?: number | undefined;

@@ -13,6 +13,8 @@ import { PartitionWindow } from "./window.ts";
 export class HeldWindow extends PartitionWindow {
   readonly slot: HeldSlot;
   readonly starts: Starts;
+  /** The oldest offset that is there, as far as is known. */
+  logStart = 0;
   /** What stands beside the committed offset is not what should. */
   stale = false;
 
@@ -85,29 +87,35 @@ export function createPlaces(options: PlacesOptions): Places {
       const partitions = slots.flatMap(partitionsOf);
       const answers = await membership.committed(partitions, ending);
       const committed = new Map(answers.map((answer) => [id(answer), answer]));
-      const [starts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
-      const opened = slots.map((slot) =>
+      const [logStarts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
+      // What was lost meanwhile may be somebody else's by now.
+      const present = slots.filter(({ lost }) => !lost.aborted);
+      const opened = present.map((slot) =>
         partitionsOf(slot).map((place) => {
           const known = committed.get(id(place));
-          const end = ends(place);
+          const [start, end] = [logStarts(place), ends(place)];
           // What lies behind the log's end is of another log of the same name: to begin there would leave messages out.
           const isKnown = known !== undefined && known.offset >= 0n && known.offset <= end;
-          const from = isKnown ? Number(known.offset) : starts(place);
+          const from = isKnown ? Number(known.offset) : start;
           const note = isKnown ? decodeNote(known.metadata) : undefined;
-          return new HeldWindow(slot, place, from, readStarts(note, instance, from, end));
+          const window = new HeldWindow(slot, place, from, readStarts(note, instance, from, end));
+          window.logStart = start;
+          return window;
         }),
       );
       const written = opened.flat().filter(({ slot }) => slot.slot.kind === "messages");
-      const outcome = await membership.commit(
-        written.map(({ topic, partition, position, starts: known }) => ({
+      const outcomes = await membership.commit(
+        written.map(({ topic, partition, position, starts }) => ({
           topic,
           partition,
           offset: BigInt(position),
-          metadata: noteFor(known, instance, position),
+          metadata: noteFor(starts, instance, position),
         })),
       );
-      if (outcome !== "done") return false;
-      slots.forEach((slot, index) => (slot.windows = opened[index] ?? []));
+      const refusal = outcomes.find((outcome) => outcome instanceof Error);
+      if (refusal !== undefined) throw refusal;
+      if (!outcomes.every((outcome) => outcome === "done")) return false;
+      present.forEach((slot, index) => (slot.windows = opened[index] ?? []));
       return true;
     },
     startOf: async (partition) => (await offsets([partition], logStart))(partition),

@@ -33,7 +33,7 @@ function setting(tries: number, receipt: Receipt = accepted) {
     membership: {
       async commit(offsets: readonly OffsetCommit[]) {
         commits.push(...offsets);
-        return outcomes.shift() ?? "done";
+        return [outcomes.shift() ?? "done"];
       },
     } as unknown as Membership,
     producer: {

@@ -36,16 +36,13 @@ export function createQuarantine(options: QuarantineOptions): Quarantine {
     const { slot, topic, partition, starts } = window;
     for (let attempt = 1; !slot.lost.aborted && !ending.aborted; attempt++) {
       const offset = window.front;
-      try {
-        const metadata = noteFor(starts, instance, offset);
-        const outcome = await membership.commit([{ topic, partition, offset: BigInt(offset), metadata }]);
-        if (outcome === "done") {
-          window.committed = offset;
-          return true;
-        }
-      } catch (error) {
-        onFailed("What is begun cannot be written down", error);
+      const metadata = noteFor(starts, instance, offset);
+      const [outcome] = await membership.commit([{ topic, partition, offset: BigInt(offset), metadata }]);
+      if (outcome === "done") {
+        window.committed = offset;
+        return true;
       }
+      if (outcome instanceof Error) onFailed("What is begun cannot be written down", outcome);
       await pause(backoffDelay(retryBackoff, attempt, random()));
     }
     return false;

@@ -41,6 +41,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
   let report: (event: TransportEvent) => void = () => undefined;
   let connectedBefore = false;
   let blocked: string | undefined;
+  let closing = false;
 
   const cluster = createCluster({
     ...settings,
@@ -101,7 +102,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     dispatch,
 
     async consume(source, receive, { signal, maxInFlight, paused = false }) {
-      if (cluster.closed) throw closedError();
+      if (closing || cluster.closed) throw closedError();
       if (source.kind !== "inlet") throw noReplies();
       const group = JSON.stringify(groupId(source.channel, source.group));
       const intake = createIntake({
@@ -135,6 +136,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       intakes.add(intake);
       try {
         await intake.start(signal);
+        if (closing) throw closedError();
       } catch (error) {
         await intake.close(AbortSignal.abort());
         throw error;
@@ -145,6 +147,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     health: healthOf,
 
     async close({ signal }) {
+      closing = true;
       await Promise.all(Array.from(intakes, (intake) => intake.close(signal)));
       producer.close();
       cluster.close();
