@@ -7,6 +7,10 @@ import { useKafka } from "./brokers-in-use.ts";
 
 const broker = useKafka("4.4");
 
+function adminOf(brokers: readonly string[]): ReturnType<Kafka["admin"]> {
+  return new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+}
+
 test("partitions that an operator adds are written to and read by those who are running", async () => {
   const { brokers } = broker();
   const name = "growing";
@@ -20,7 +24,7 @@ test("partitions that an operator adds are written to and read by those who are 
   await Promise.all([owner.start(), sender.start()]);
   await sender.send(Work, { number: 0 });
 
-  const admin = new Kafka({ brokers: [...brokers], logLevel: logLevel.NOTHING }).admin();
+  const admin = adminOf(brokers);
   await admin.connect();
   await admin.createPartitions({ topicPartitions: [{ topic: name, count: 4 }] });
   let sent = 1;
@@ -36,4 +40,26 @@ test("partitions that an operator adds are written to and read by those who are 
     .toBe(4);
   await admin.disconnect();
   await expect.poll(() => handled.size, { timeout: 20_000 }).toBe(sent);
+});
+
+test("a topic that an operator deletes and makes again is read from its start by those who are running", async () => {
+  const { brokers } = broker();
+  const name = "remade";
+  const Work = queue(name).command("work", { schema: z.object({ number: z.int() }) });
+  await using owner = createBus({ service: "owner", transport: kafka({ brokers, partitions: 1 }) });
+  const handled = new Set<number>();
+  owner.handle(Work, ({ data }) => void handled.add(data.number));
+  await owner.start();
+  for (let number = 0; number < 20; number++) await owner.send(Work, { number });
+  await expect.poll(() => handled.size).toBe(20);
+
+  const admin = adminOf(brokers);
+  await admin.connect();
+  await admin.deleteTopics({ topics: [name] });
+  await expect.poll(() => admin.createTopics({ topics: [{ topic: name, numPartitions: 1 }] })).toBe(true);
+  // More than the old one had: the place in the old log is one in the new log, too.
+  const numbers = Array.from({ length: 100 }, (_, index) => 100 + index);
+  await Promise.all(numbers.map((number) => owner.send(Work, { number })));
+  await expect.poll(() => handled.size).toBe(20 + numbers.length);
+  await admin.disconnect();
 });
