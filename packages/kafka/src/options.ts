@@ -1,4 +1,5 @@
-import { PosthornError } from "@posthorn/core/transport";
+import type { QueryKind } from "@posthorn/core/transport";
+import { checkOptions, decodeUrlPart, invalidOption, queryOptions } from "@posthorn/core/transport";
 import { z } from "zod";
 import { hasZstd } from "./compression.ts";
 import type { Codec, Codecs, Compression } from "./compression.ts";
@@ -215,7 +216,7 @@ const optionsSchema = z.strictObject({
   deliveryLimit: whole(1, 1_000_000),
 });
 
-const queryOptions: Readonly<Record<string, "text" | "number">> = {
+const queryKinds: Readonly<Record<string, QueryKind>> = {
   saslMechanism: "text",
   clientId: "text",
   connectTimeoutMs: "number",
@@ -235,10 +236,12 @@ const queryOptions: Readonly<Record<string, "text" | "number">> = {
   deliveryLimit: "number",
 };
 
+const whose = "the Kafka transport";
+
 /** @throws INVALID_OPTION naming the option; never with its value, which may be a secret */
 export function readOptions(config: string | Readonly<Record<string, unknown>>): Settings {
-  const given = validate(typeof config === "string" ? { url: config } : config);
-  const fromUrl = given.url === undefined ? {} : validate(readUrl(given.url));
+  const given = checkOptions(whose, optionsSchema, typeof config === "string" ? { url: config } : config);
+  const fromUrl = given.url === undefined ? {} : checkOptions(whose, optionsSchema, readUrl(given.url));
   const tls = given.tls ?? fromUrl.tls ?? given.transport === "kafkas";
   const sessionTimeoutMs = given.sessionTimeoutMs ?? fromUrl.sessionTimeoutMs ?? 30_000;
   const settings: Settings = {
@@ -274,28 +277,13 @@ function checkTogether(settings: Settings): void {
   const { heartbeatIntervalMs, sessionTimeoutMs, fetchMaxWaitMs, requestTimeoutMs } = settings;
   const { replicationFactor, minInsyncReplicas } = settings;
   if (heartbeatIntervalMs >= sessionTimeoutMs / 3)
-    throw invalid("heartbeatIntervalMs", "it must be less than a third of sessionTimeoutMs");
-  if (fetchMaxWaitMs >= requestTimeoutMs) throw invalid("fetchMaxWaitMs", "it must be less than requestTimeoutMs");
+    throw invalidOption("heartbeatIntervalMs", "it must be less than a third of sessionTimeoutMs");
+  if (fetchMaxWaitMs >= requestTimeoutMs)
+    throw invalidOption("fetchMaxWaitMs", "it must be less than requestTimeoutMs");
   if (replicationFactor !== undefined && minInsyncReplicas !== undefined && minInsyncReplicas > replicationFactor)
-    throw invalid("minInsyncReplicas", "it must not exceed replicationFactor");
+    throw invalidOption("minInsyncReplicas", "it must not exceed replicationFactor");
   if (settings.compression === "zstd" && !hasZstd)
-    throw invalid("compression", "this Node.js has no zstd: use 22.15, 23.8 or later, or gzip");
-}
-
-function validate(options: unknown): KafkaOptions {
-  const result = optionsSchema.safeParse(options);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  if (issue?.code === "unrecognized_keys") {
-    const option = [...issue.path, issue.keys[0]].join(".");
-    throw invalid(
-      option,
-      issue.path.length > 0
-        ? "there is no option of this name"
-        : `the Kafka transport has no option of this name; it knows ${Object.keys(optionsSchema.shape).join(", ")}`,
-    );
-  }
-  throw invalid(issue?.path.join(".") ?? "", issue?.message ?? "it is not valid");
+    throw invalidOption("compression", "this Node.js has no zstd: use 22.15, 23.8 or later, or gzip");
 }
 
 /**
@@ -305,38 +293,33 @@ function validate(options: unknown): KafkaOptions {
 const urlPattern = /^(kafkas?):\/\/(?:([^/?]*)@)?([^/?@]*)\/?(?:\?([^@]*))?$/i;
 
 function readUrl(text: string): Readonly<Record<string, unknown>> {
-  if (text.includes("#")) throw invalid("url", `it has a "#"; write it as %23`);
+  if (text.includes("#")) throw invalidOption("url", `it has a "#"; write it as %23`);
   const match = urlPattern.exec(text);
   if (match === null)
-    throw invalid(
+    throw invalidOption(
       "url",
       `it must look like kafka://user:password@host1:9092,host2:9092?option=value, or begin with kafkas://; write "/" and "?" in user and password as %2F and %3F, and "@" in options as %40`,
     );
   const [, scheme, login, hosts, query] = match;
   const options: Record<string, unknown> = { tls: scheme?.toLowerCase() === "kafkas" };
   if (hosts !== undefined && hosts !== "") options["brokers"] = hosts.split(",");
-  let mechanism: string | undefined;
-  for (const [name, value] of new URLSearchParams(query)) {
-    if (!Object.hasOwn(queryOptions, name))
-      throw invalid(name, `a URL of the Kafka transport takes only ${Object.keys(queryOptions).join(", ")}`);
-    if (name === "saslMechanism") mechanism = value;
-    else options[name] = queryOptions[name] === "number" && /^-?\d+$/.test(value) ? Number(value) : value;
-  }
+  const { saslMechanism: mechanism, ...others } = queryOptions(whose, queryKinds, new URLSearchParams(query));
+  Object.assign(options, others);
   if (login !== undefined) options["sasl"] = readLogin(login, mechanism);
-  else if (mechanism !== undefined) throw invalid("saslMechanism", "it needs user and password in the URL");
+  else if (mechanism !== undefined) throw invalidOption("saslMechanism", "it needs user and password in the URL");
   return options;
 }
 
-function readLogin(login: string, given: string | undefined): KafkaPasswordLogin {
+function readLogin(login: string, given: unknown): KafkaPasswordLogin {
   const mechanism = passwordMechanism.safeParse(given ?? "plain");
   if (!mechanism.success)
-    throw invalid("saslMechanism", `in a URL it must be one of ${passwordMechanism.options.join(", ")}`);
+    throw invalidOption("saslMechanism", `in a URL it must be one of ${passwordMechanism.options.join(", ")}`);
   const colon = login.indexOf(":");
-  if (colon < 0) throw invalid("url", "it has a user without a password");
+  if (colon < 0) throw invalidOption("url", "it has a user without a password");
   return {
     mechanism: mechanism.data,
-    username: decode("username", login.slice(0, colon)),
-    password: decode("password", login.slice(colon + 1)),
+    username: decodeUrlPart("username", login.slice(0, colon)),
+    password: decodeUrlPart("password", login.slice(colon + 1)),
   };
 }
 
@@ -349,17 +332,12 @@ function readBrokers(brokers: readonly string[], defaultPort: number): readonly 
     const host = match?.[1] ?? match?.[2];
     const port = match?.[3] === undefined ? defaultPort : Number(match[3]);
     if (host === undefined || port < 1 || port > 65_535)
-      throw invalid("brokers", "each must be host:port, with a port from 1 to 65535 and an IPv6 address in brackets");
+      throw invalidOption(
+        "brokers",
+        "each must be host:port, with a port from 1 to 65535 and an IPv6 address in brackets",
+      );
     return { host, port };
   });
-}
-
-function decode(name: string, text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalid(name, "it is not percent-encoded correctly in the URL");
-  }
 }
 
 function isCodec(value: unknown): boolean {
@@ -371,10 +349,4 @@ function isCodec(value: unknown): boolean {
     "decompress" in value &&
     typeof value.decompress === "function"
   );
-}
-
-function invalid(option: string, reason: string): PosthornError {
-  return new PosthornError("INVALID_OPTION", `The option ${JSON.stringify(option)} is wrong: ${reason}.`, {
-    details: { option },
-  });
 }

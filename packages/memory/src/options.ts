@@ -1,4 +1,4 @@
-import { PosthornError } from "@posthorn/core/transport";
+import { checkOptions, invalidOption } from "@posthorn/core/transport";
 import { z } from "zod";
 import { noFaults } from "./broker/faults.ts";
 import type { BrokerSettings } from "./broker/broker.ts";
@@ -57,10 +57,11 @@ const brokerShape = {
 };
 
 const brokerOptions = z.strictObject(brokerShape);
+const whose = "the memory transport";
 
 /** @throws INVALID_OPTION naming the option */
 export function readBrokerOptions(options: unknown): BrokerSettings {
-  const given = parse(brokerOptions, options);
+  const given = checkOptions(whose, brokerOptions, options);
   return {
     personality: given.personality ?? "queue",
     maxMessageBytes: given.maxMessageBytes ?? 1_048_576,
@@ -81,7 +82,7 @@ export function readBrokerOptions(options: unknown): BrokerSettings {
  * @throws INVALID_OPTION
  */
 export function readFaults(faults: FaultOptions = {}, others: FaultPlan = noFaults): FaultPlan {
-  const given = parse(faultPlan, faults);
+  const given = checkOptions("the memory broker's faults", faultPlan, faults);
   return {
     seed: given.seed ?? others.seed,
     duplicate: given.duplicate ?? others.duplicate,
@@ -121,27 +122,21 @@ export function readTransportOptions(config: string | Readonly<Record<string, un
     broker,
     name,
     ...options
-  } = parse(transportOptions, typeof config === "string" ? fromUrl(config) : config);
+  } = checkOptions(whose, transportOptions, typeof config === "string" ? fromUrl(config) : config);
   if (broker !== undefined && name !== undefined)
-    throw invalid("name", "a broker is given already; leave one of the two out");
+    throw invalidOption("name", "a broker is given already; leave one of the two out");
   return { broker, name, options };
-}
-
-export function invalid(option: string, problem: string): PosthornError {
-  return new PosthornError("INVALID_OPTION", `The option "${option}" of the memory transport is wrong: ${problem}.`, {
-    details: { option },
-  });
 }
 
 /** `memory:`, `memory:name`, `memory:name?personality=log&leaseMs=5000`; `memory://name` is the same. */
 function fromUrl(url: string): Record<string, unknown> {
   const match = /^memory:(?:\/\/)?([^?#]*)(?:\?([^#]*))?$/i.exec(url);
-  if (match === null) throw invalid("url", `it must look like "memory:name?personality=log"`);
+  if (match === null) throw invalidOption("url", `it must look like "memory:name?personality=log"`);
   const options: Record<string, unknown> = {};
   if (match[1] !== undefined && match[1] !== "") options["name"] = match[1];
   for (const [name, value] of new URLSearchParams(match[2] ?? "")) {
     if (Object.hasOwn(options, name) || name === "name" || name === "broker")
-      throw invalid(name, "a URL gives it once, and the name before the question mark");
+      throw invalidOption(name, "a URL gives it once, and the name before the question mark");
     options[name] = valueOf(value);
   }
   return options;
@@ -150,14 +145,4 @@ function fromUrl(url: string): Record<string, unknown> {
 function valueOf(text: string): unknown {
   if (/^\d+$/.test(text)) return Number(text);
   return text === "true" || text === "false" ? text === "true" : text;
-}
-
-/** Values are not repeated in the error: whatever was mistaken for an option may have been a secret. */
-function parse<Output>(schema: z.ZodType<Output>, value: unknown): Output {
-  const result = schema.safeParse(value);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  if (issue?.code === "unrecognized_keys")
-    throw invalid([...issue.path, issue.keys[0] ?? ""].join("."), "there is no such option");
-  throw invalid(issue?.path.join(".") || "config", issue?.message ?? "it cannot be read");
 }

@@ -1,11 +1,11 @@
 /** The named brokers of this process. They live as long as it does, or until they are dropped. */
 import { isDeepStrictEqual } from "node:util";
-import { systemClock } from "@posthorn/core/transport";
+import { invalidOption, systemClock } from "@posthorn/core/transport";
 import type { Clock } from "@posthorn/core/transport";
 import type { Broker } from "./broker/broker.ts";
 import { brokerOf, createMemoryBroker } from "./memory-broker.ts";
 import type { MemoryBroker } from "./memory-broker.ts";
-import { invalid, readFaults } from "./options.ts";
+import { readFaults } from "./options.ts";
 import type { MemoryBrokerOptions } from "./options.ts";
 
 const named = new Map<string, MemoryBroker>();
@@ -41,15 +41,16 @@ export function dropMemoryBroker(name: string = defaultName): boolean {
 /** @throws INVALID_OPTION naming the first option that is not as the broker has it */
 export function checkAgainst(handle: object, options: MemoryBrokerOptions, clock: Clock | undefined): Broker {
   const broker = brokerOf(handle);
-  if (broker === undefined) throw invalid("broker", "it must be a broker made by createMemoryBroker");
+  if (broker === undefined) throw invalidOption("broker", "it must be a broker made by createMemoryBroker");
   for (const [option, value] of Object.entries(options)) {
     if (value === undefined) continue;
     const actual: unknown = Object.entries(broker.settings).find(([name]) => name === option)?.[1];
     const expected: unknown = option === "faults" ? readFaults(options.faults) : value;
-    if (!isDeepStrictEqual(actual, expected)) throw invalid(option, "the broker exists already and was made otherwise");
+    if (!isDeepStrictEqual(actual, expected))
+      throw invalidOption(option, "the broker exists already and was made otherwise");
   }
   if (clock !== undefined && clock !== broker.clock) {
-    throw invalid(
+    throw invalidOption(
       "clock",
       "the broker exists already and has another clock; give it a name of its own, or make it with this clock",
     );

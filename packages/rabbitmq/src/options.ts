@@ -1,4 +1,5 @@
-import { PosthornError } from "@posthorn/core/transport";
+import type { QueryKind } from "@posthorn/core/transport";
+import { checkOptions, decodeUrlPart, invalidOption, queryOptions } from "@posthorn/core/transport";
 import { z } from "zod";
 import { longestDelayMs, tickMs } from "./ladder.ts";
 
@@ -108,7 +109,7 @@ const optionsSchema = z.strictObject({
   cloudEvents: z.boolean().optional(),
 });
 
-const queryOptions: Readonly<Record<string, "text" | "number" | "boolean">> = {
+const queryKinds: Readonly<Record<string, QueryKind>> = {
   connectionName: "text",
   heartbeatSeconds: "number",
   frameMaxBytes: "number",
@@ -119,10 +120,12 @@ const queryOptions: Readonly<Record<string, "text" | "number" | "boolean">> = {
   cloudEvents: "boolean",
 };
 
+const whose = "the RabbitMQ transport";
+
 /** @throws INVALID_OPTION naming the option; never with its value, which may be a secret */
 export function readOptions(config: string | Readonly<Record<string, unknown>>): Settings {
-  const given = validate(typeof config === "string" ? { url: config } : config);
-  const fromUrl = given.url === undefined ? {} : validate(readUrl(given.url));
+  const given = checkOptions(whose, optionsSchema, typeof config === "string" ? { url: config } : config);
+  const fromUrl = given.url === undefined ? {} : checkOptions(whose, optionsSchema, readUrl(given.url));
   const tls = given.tls ?? fromUrl.tls ?? given.transport === "amqps";
   return {
     hostname: given.hostname ?? fromUrl.hostname ?? "localhost",
@@ -142,58 +145,20 @@ export function readOptions(config: string | Readonly<Record<string, unknown>>):
   };
 }
 
-function validate(options: unknown): RabbitmqOptions {
-  const result = optionsSchema.safeParse(options);
-  if (result.success) return result.data;
-  const issue = result.error.issues[0];
-  if (issue?.code === "unrecognized_keys") {
-    const option = [...issue.path, issue.keys[0]].join(".");
-    throw invalid(
-      option,
-      `the RabbitMQ transport has no option of this name; it knows ${Object.keys(optionsSchema.shape).join(", ")}`,
-    );
-  }
-  throw invalid(issue?.path.join(".") ?? "", issue?.message ?? "it is not valid");
-}
-
 function readUrl(text: string): Readonly<Record<string, unknown>> {
   // The error of `new URL` holds the whole text, password and all: it must not become a cause.
   const url = URL.parse(text);
   if (url === null || (url.protocol !== "amqp:" && url.protocol !== "amqps:"))
-    throw invalid("url", "it must look like amqp://user:password@host:5672/vhost, or begin with amqps://");
+    throw invalidOption("url", "it must look like amqp://user:password@host:5672/vhost, or begin with amqps://");
   // Part of a password: it would become the name of an option, and that is told.
-  if (url.search.includes("@")) throw invalid("url", `it has an "@" behind a "?"; write the "?" of a password as %3F`);
-  if (url.hash !== "") throw invalid("url", `it has a "#"; write it as %23`);
+  if (url.search.includes("@"))
+    throw invalidOption("url", `it has an "@" behind a "?"; write the "?" of a password as %3F`);
+  if (url.hash !== "") throw invalidOption("url", `it has a "#"; write it as %23`);
   const options: Record<string, unknown> = { tls: url.protocol === "amqps:" };
   if (url.hostname !== "") options["hostname"] = url.hostname.replace(/^\[|\]$/g, "");
   if (url.port !== "") options["port"] = Number(url.port);
-  if (url.username !== "") options["username"] = decode("username", url.username);
-  if (url.password !== "") options["password"] = decode("password", url.password);
-  if (url.pathname.length > 1) options["vhost"] = decode("vhost", url.pathname.slice(1));
-  for (const [name, value] of url.searchParams) {
-    if (!Object.hasOwn(queryOptions, name))
-      throw invalid(name, `a URL of the RabbitMQ transport takes only ${Object.keys(queryOptions).join(", ")}`);
-    options[name] = readQuery(name, value);
-  }
-  return options;
-}
-
-function readQuery(name: string, value: string): unknown {
-  if (queryOptions[name] === "number") return /^\d+$/.test(value) ? Number(value) : value;
-  if (queryOptions[name] === "boolean") return value === "true" ? true : value === "false" ? false : value;
-  return value;
-}
-
-function decode(name: string, text: string): string {
-  try {
-    return decodeURIComponent(text);
-  } catch {
-    throw invalid(name, "it is not percent-encoded correctly in the URL");
-  }
-}
-
-function invalid(option: string, reason: string): PosthornError {
-  return new PosthornError("INVALID_OPTION", `The option ${JSON.stringify(option)} is wrong: ${reason}.`, {
-    details: { option },
-  });
+  if (url.username !== "") options["username"] = decodeUrlPart("username", url.username);
+  if (url.password !== "") options["password"] = decodeUrlPart("password", url.password);
+  if (url.pathname.length > 1) options["vhost"] = decodeUrlPart("vhost", url.pathname.slice(1));
+  return { ...options, ...queryOptions(whose, queryKinds, url.searchParams) };
 }
