@@ -1,5 +1,5 @@
 /** Brings records from the brokers into the windows: one fetch at a time from each broker, as much as there is room for. */
-import type { TransportEnvironment } from "@posthorn/core/transport";
+import type { Timer, TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import type { FetchedPartition } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
@@ -36,6 +36,8 @@ const partitionBytes = 1_048_576;
 /** While some partitions are left out of a fetch, for room, it must not wait long: they may be wanted soon. */
 const impatientMs = 50;
 const retryBackoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.5 } as const;
+/** Whom one asks who leads. */
+const anyBroker = -1;
 /** What cannot be read today can perhaps be read tomorrow, by another version. */
 const unreadableRetryMs = 10_000;
 
@@ -44,11 +46,13 @@ export function createFetching(options: FetchingOptions): Fetching {
   const { clock } = environment;
   /** Brokers that are asked now. */
   const asked = new Set<number>();
-  /** Left out until then. */
-  const blocked = new WeakMap<HeldWindow, number>();
+  /** Left out until it fires. */
+  const blocked = new WeakMap<HeldWindow, Timer>();
   let woken = false;
   let refreshing = false;
-  let failures = 0;
+  /** In a row, by broker. */
+  const failures = new Map<number, number>();
+  const over = (): boolean => ending.aborted || cluster.closed;
 
   function wake(): void {
     if (woken || ending.aborted) return;
@@ -60,7 +64,7 @@ export function createFetching(options: FetchingOptions): Fetching {
   }
 
   function fetchAll(): void {
-    if (ending.aborted || cluster.closed) return;
+    if (over()) return;
     const room = { messages: settings.fetchMaxBytes, delays: delaysShare(settings.fetchMaxBytes) };
     const byLeader = new Map<number, HeldWindow[]>();
     const leaderless = new Set<string>();
@@ -69,7 +73,7 @@ export function createFetching(options: FetchingOptions): Fetching {
       room[window.slot.slot.kind] -= window.bytes;
       const leader = cluster.leader(window.topic, window.partition);
       if (leader === undefined) leaderless.add(window.topic);
-      else if (window.waiting >= options.wanted(window) || window.length >= longestWindow || isBlocked(window))
+      else if (window.waiting >= options.wanted(window) || window.length >= longestWindow || blocked.has(window))
         leftOut = true;
       else {
         const others = byLeader.get(leader);
@@ -87,11 +91,6 @@ export function createFetching(options: FetchingOptions): Fetching {
       const maxWaitMs = leftOut ? Math.min(impatientMs, settings.fetchMaxWaitMs) : settings.fetchMaxWaitMs;
       void fetchFrom(leader, windows, share, maxWaitMs);
     }
-  }
-
-  function isBlocked(window: HeldWindow): boolean {
-    const until = blocked.get(window);
-    return until !== undefined && until > clock.monotonic();
   }
 
   async function fetchFrom(
@@ -113,7 +112,7 @@ export function createFetching(options: FetchingOptions): Fetching {
           maxBytes: Math.min(partitionBytes, maxBytes),
         })),
       });
-      failures = 0;
+      failures.delete(leader);
       for (const answer of answers) {
         const window = windows.find(({ topic, partition }) => topic === answer.topic && partition === answer.partition);
         // It may have been set elsewhere meanwhile.
@@ -121,9 +120,9 @@ export function createFetching(options: FetchingOptions): Fetching {
       }
       options.onRecords();
     } catch (error) {
-      if (ending.aborted) return;
+      if (over()) return;
       if (!(error instanceof ConnectionFailure)) options.onFailed(error);
-      await recover();
+      await recover(leader);
       // Others may lead by now.
       await refresh(new Set(windows.map(({ topic }) => topic)));
     } finally {
@@ -154,35 +153,41 @@ export function createFetching(options: FetchingOptions): Fetching {
   }
 
   function block(window: HeldWindow, forMs: number): void {
-    blocked.set(window, clock.monotonic() + forMs);
-    clock.setTimeout(wake, forMs, { unref: true });
+    blocked.get(window)?.cancel();
+    const unblock = (): void => {
+      blocked.delete(window);
+      wake();
+    };
+    blocked.set(window, clock.setTimeout(unblock, forMs, { unref: true }));
   }
 
   /** Asks who leads what, and tells of what does not exist. */
   async function refresh(topics: ReadonlySet<string>): Promise<void> {
-    if (refreshing || ending.aborted) return;
+    if (refreshing || over()) return;
     refreshing = true;
     try {
       const found = await cluster.topics(topics, ending, true);
+      failures.delete(anyBroker);
       for (const topic of topics) if (!found.has(topic)) options.onMissing(topic);
       await sleep(clock, impatientMs, ending);
     } catch (error) {
-      if (!ending.aborted) {
-        if (!(error instanceof ConnectionFailure)) options.onFailed(error);
-        await recover();
-      }
+      if (over()) return;
+      if (!(error instanceof ConnectionFailure)) options.onFailed(error);
+      await recover(anyBroker);
     } finally {
       refreshing = false;
       wake();
     }
   }
 
-  async function recover(): Promise<void> {
+  async function recover(broker: number): Promise<void> {
+    const failed = (failures.get(broker) ?? 0) + 1;
+    failures.set(broker, failed);
     try {
       await abortable(cluster.ready(ending), ending);
-      await sleep(clock, backoffDelay(retryBackoff, ++failures, environment.random()), ending);
+      await sleep(clock, backoffDelay(retryBackoff, failed, environment.random()), ending);
     } catch (error) {
-      if (!ending.aborted && !cluster.closed) throw error;
+      if (!over()) throw error;
     }
   }
 

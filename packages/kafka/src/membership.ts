@@ -275,6 +275,7 @@ export function createMembership(options: MembershipOptions): Membership {
 
     async commit(offsets) {
       const all = (outcome: CommitOutcome): CommitOutcome[] => offsets.map(() => outcome);
+      if (offsets.length === 0) return [];
       if (memberId === "" || generation === -1) return all("lost");
       const asked = session();
       const sentAt = clock.monotonic();

@@ -61,7 +61,7 @@ export interface KafkaOptions {
   readonly metadataMaxAgeMs?: number | undefined;
   /** How long the broker waits for messages before it answers that there are none, in milliseconds; default 500. */
   readonly fetchMaxWaitMs?: number | undefined;
-  /** How much a consumption holds fetched at most, in bytes, one message aside; default 8,388,608. */
+  /** How much a consumption holds fetched at most, in bytes, one message aside, and an eighth more of delayed ones; default 8,388,608. */
   readonly fetchMaxBytes?: number | undefined;
   /**
    * How often a message is handed out by itself, after its neighbourhood crashed the process twice, before it is

@@ -29,7 +29,14 @@ export function createTrimming({ cluster, windows, ending, onFailed }: TrimmingO
   async function trimAll(): Promise<void> {
     const due = windows().filter(({ committed, logStart }) => committed > logStart);
     const byLeader = Map.groupBy(due, ({ topic, partition }) => cluster.leader(topic, partition));
-    for (const [leader, led] of byLeader) if (leader !== undefined) await trimOn(leader, led);
+    for (const [leader, led] of byLeader) {
+      if (leader === undefined) continue;
+      try {
+        await trimOn(leader, led);
+      } catch (error) {
+        if (!ending.aborted && !(error instanceof ConnectionFailure)) onFailed(error);
+      }
+    }
   }
 
   async function trimOn(leader: number, led: readonly HeldWindow[]): Promise<void> {
@@ -51,13 +58,7 @@ export function createTrimming({ cluster, windows, ending, onFailed }: TrimmingO
     async trim() {
       if (busy || ending.aborted) return;
       busy = true;
-      try {
-        await trimAll();
-      } catch (error) {
-        if (!ending.aborted && !(error instanceof ConnectionFailure)) onFailed(error);
-      } finally {
-        busy = false;
-      }
+      await trimAll().finally(() => (busy = false));
     },
   };
 }

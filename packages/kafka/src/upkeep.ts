@@ -102,31 +102,52 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
 
   let making: Promise<void> | undefined;
   let failures = 0;
+  /** Topics that a broker did not know, and that are to be looked for. */
+  const missed = new Set<string>();
   /** By topic, what is to be done when it is there again. */
   const gone = new Map<string, () => void>();
 
-  async function makeAgain(topic: string): Promise<void> {
+  async function look(): Promise<void> {
     await sleep(clock, graceMs, ending);
     const found = await find(ending, true);
-    if (found.has(topic)) {
-      if (gone.size > 0) onBack(found);
-      else await options.onDoubt(topic);
-      return;
+    onBack(found);
+    for (const topic of Array.from(missed)) {
+      if (found.has(topic)) await options.onDoubt(topic);
+      else if (!gone.has(topic)) gone.set(topic, options.onGone(topic, absent(topic)));
+      missed.delete(topic);
     }
-    const error = unroutable(`topic ${JSON.stringify(topic)}`);
-    if (!gone.has(topic)) gone.set(topic, options.onGone(topic, error));
-    if (!(await options.restore(ending))) onFailed(what("cannot be read"), error);
+    const [first] = gone.keys();
+    if (first === undefined) return;
+    if (!(await options.restore(ending))) onFailed(what("cannot be read"), absent(first));
     onBack(await find(ending, true));
     if (gone.size > 0) await pause();
   }
+
+  const absent = (topic: string): Error => unroutable(`topic ${JSON.stringify(topic)}`);
 
   function onBack(found: ReadonlyMap<string, TopicMetadata>): void {
     for (const [topic, revive] of gone) {
       if (!found.has(topic)) continue;
       gone.delete(topic);
+      missed.delete(topic);
       failures = 0;
       revive();
     }
+  }
+
+  /** What is gone is looked for until it is there: who reads it sees by itself that it is, and misses it no more. */
+  function lookOnce(): Promise<void> {
+    making ??= look()
+      .catch(async (error: unknown) => {
+        if (ending.aborted) return;
+        if (!(error instanceof ConnectionFailure)) onFailed(what("cannot be made again"), error);
+        await pause();
+      })
+      .finally(() => {
+        making = undefined;
+        if (gone.size + missed.size > 0 && !ending.aborted) void lookOnce();
+      });
+    return making;
   }
 
   const pause = (): Promise<void> =>
@@ -153,14 +174,8 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     counts: (signal) => countsOf(signal, true),
 
     makeAgain(topic) {
-      making ??= makeAgain(topic)
-        .catch(async (error: unknown) => {
-          if (ending.aborted) return;
-          if (!(error instanceof ConnectionFailure)) onFailed(what("cannot be made again"), error);
-          await pause();
-        })
-        .finally(() => (making = undefined));
-      return making;
+      missed.add(topic);
+      return lookOnce();
     },
 
     trim: () => void trimming.trim(),
