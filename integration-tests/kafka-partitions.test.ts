@@ -63,3 +63,43 @@ test("a topic that an operator deletes and makes again is read from its start by
   await expect.poll(() => handled.size).toBe(20 + numbers.length);
   await admin.disconnect();
 });
+
+test("a group whose offsets the broker has forgotten begins at the log's start: messages come again, none is left out", async () => {
+  const { brokers } = broker();
+  const name = "forgotten";
+  const Work = queue(name).command("work", { schema: z.object({ number: z.int() }) });
+  const numbers = Array.from({ length: 20 }, (_, number) => number);
+  const handleAll = async (): Promise<void> => {
+    await using owner = createBus({ service: "owner", transport: kafka({ brokers, partitions: 2 }) });
+    const handled = new Set<number>();
+    owner.handle(Work, ({ data }) => void handled.add(data.number));
+    await owner.start();
+    if (sent.size === 0)
+      await Promise.all(numbers.map((number) => owner.send(Work, { number }).then(() => sent.add(number))));
+    await expect.poll(() => handled).toEqual(sent);
+  };
+  const sent = new Set<number>();
+  await handleAll();
+  const admin = adminOf(brokers);
+  await admin.connect();
+  // What the broker does by itself after offsets.retention.minutes.
+  await admin.deleteGroups([name]);
+  await admin.disconnect();
+  await handleAll();
+});
+
+test('a queue whose topic\'s name Kafka takes for another one\'s, with "." for "_", is refused by name', async () => {
+  const { brokers } = broker();
+  const open = (name: string): ReturnType<typeof createBus> => {
+    const bus = createBus({ service: "service", transport: kafka({ brokers, partitions: 1 }) });
+    bus.declare(queue(name).command("work", { schema: z.object({}) }));
+    return bus;
+  };
+  await using first = open("alike");
+  await first.start();
+  await using second = open("alike_retry");
+  await expect(second.start()).rejects.toMatchObject({
+    code: "INVALID_NAME",
+    message: expect.stringContaining("alike_retry"),
+  });
+});
