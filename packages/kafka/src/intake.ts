@@ -263,13 +263,18 @@ export function createIntake(options: IntakeOptions): Intake {
       if (unopened.length === 0 || ending.signal.aborted) return;
       // One that is to be given up again may yet stay.
       const active = unopened.filter((slot) => slot.active);
-      if (active.length > 0 && (await tryToOpen(active, attempt > 1)))
+      if (active.length > 0 && (await tryToOpen(active, attempt > 1))) {
         unopened = unopened.filter((slot) => !active.includes(slot));
-      if (unopened.length === 0) break;
+        onOpened();
+      }
+      if (unopened.length === 0) return;
       await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), ending.signal).catch(
         () => undefined,
       );
     }
+  }
+
+  function onOpened(): void {
     onRestored();
     deliveries.wake();
     fetching.wake();
