@@ -301,6 +301,8 @@ export { messageBytes } from "./size.ts";
 export { copyHeaders, copyMessage, emptyHeaders, noHeaders, reservedHeaderPrefix } from "./message.ts";
 export type { Headers, Message } from "./message.ts";
 export { describeChange } from "./topology.ts";
+export { createReports } from "./transport-reports.ts";
+export type { ConsumerReports, TransportReports } from "./transport-reports.ts";
 export { checkOptions, decodeUrlPart, invalidOption, queryOptions } from "./transport-options.ts";
 export type { OptionIssue, OptionsSchema, QueryKind } from "./transport-options.ts";
 export type { Group, Topology, TopologyChange } from "./topology.ts";

@@ -53,8 +53,6 @@ export interface IntakeOptions {
 
 export interface Intake {
   readonly consumption: Consumption;
-  /** It has lost its place in the group and has no new one yet. */
-  readonly restoring: boolean;
   /** Resolves when it receives. @throws UNROUTABLE */
   start(signal: AbortSignal): Promise<void>;
   /** Commits what is settled and leaves the group; at once when the signal has fired. */
@@ -432,10 +430,6 @@ export function createIntake(options: IntakeOptions): Intake {
   }
 
   return {
-    get restoring() {
-      return restoring;
-    },
-
     async start(signal) {
       if (!(await upkeep.exist(signal)) && !(await options.restore(signal))) {
         end();

@@ -5,10 +5,8 @@ import type {
   CreateTransport,
   Transport,
   TransportEnvironment,
-  TransportEvent,
-  TransportHealth,
 } from "@posthorn/core/transport";
-import { messageOf, systemClock } from "@posthorn/core/transport";
+import { createReports, systemClock } from "@posthorn/core/transport";
 import { createAdmin } from "./admin.ts";
 import { createCluster } from "./cluster.ts";
 import { createDispatch } from "./dispatch.ts";
@@ -38,49 +36,25 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
   const instance = randomUUID();
   const intakes = new Set<Intake>();
   let nextIntake = 0;
-  let report: (event: TransportEvent) => void = () => undefined;
-  let connectedBefore = false;
-  let blocked: string | undefined;
+  const reports = createReports("Kafka");
   let closing = false;
 
   const cluster = createCluster({
     ...settings,
     environment,
-    onConnected() {
-      connectedBefore = true;
-      report({ name: "transport.connected", detail: `Connected to Kafka at ${where(settings)}.` });
-    },
-    onDisconnected: (error) =>
-      report({
-        name: "transport.disconnected",
-        detail: `The connection to Kafka was lost: ${messageOf(error)} Connecting again.`,
-        error,
-      }),
-    onRefused: (error) =>
-      report({ name: "transport.failed", detail: `The connection cannot be restored: ${messageOf(error)}`, error }),
+    onConnected: () => reports.connected(where(settings)),
+    onDisconnected: (error) => reports.disconnected(error),
+    onRefused: (error) => reports.failed("The connection cannot be restored", error),
   });
   const producer = createProducer({
     cluster,
     settings,
     environment,
-    onBlocked(reason) {
-      blocked = reason;
-      if (reason === undefined) report({ name: "transport.unblocked", detail: "Kafka takes messages again." });
-      else report({ name: "transport.blocked", detail: `Kafka takes no messages at present: ${reason}` });
-    },
+    onBlocked: (reason) => reports.blocked(reason),
   });
   const dispatch = createDispatch({ cluster, producer, settings, environment });
   const provisioner = createProvisioner({ cluster, settings, environment });
   const admin = createAdmin({ cluster, producer, settings, environment });
-
-  function healthOf(): TransportHealth {
-    if (cluster.closed) return { status: "closed" };
-    if (!cluster.connected) return { status: connectedBefore ? "disconnected" : "connecting" };
-    if (blocked !== undefined) return { status: "degraded", detail: `Kafka takes no messages at present: ${blocked}` };
-    for (const intake of intakes)
-      if (intake.restoring) return { status: "degraded", detail: "A consumer is being restored." };
-    return { status: "connected" };
-  }
 
   return {
     specVersion: 1,
@@ -89,11 +63,12 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     admin,
 
     async connect(options: ConnectOptions) {
-      report = options.report;
+      reports.listen(options.report);
       try {
         await cluster.start(options.signal);
       } catch (error) {
         cluster.close();
+        reports.closed();
         throw error;
       }
     },
@@ -105,6 +80,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       if (closing || cluster.closed) throw closedError();
       if (source.kind !== "inlet") throw noReplies();
       const group = JSON.stringify(groupId(source.channel, source.group));
+      const consumer = reports.consumer(`The place in the group ${group}`);
       const intake = createIntake({
         cluster,
         producer,
@@ -117,21 +93,13 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
         maxInFlight,
         paused,
         restore: (until) => provisioner.restore(source, until),
-        onLost: (error) =>
-          report({
-            name: "transport.consumer-lost",
-            detail: `The place in the group ${group} was lost: ${messageOf(error)}`,
-            error,
-          }),
-        onRestored: () =>
-          report({ name: "transport.consumer-restored", detail: `There is a place in the group ${group} again.` }),
-        onFailed: (detail, error) =>
-          report({
-            name: "transport.failed",
-            detail: error === undefined ? `${detail}.` : `${detail}: ${messageOf(error)}`,
-            error,
-          }),
-        onEnded: () => intakes.delete(intake),
+        onLost: (error) => consumer.lost(error),
+        onRestored: () => consumer.restored(),
+        onFailed: (detail, error) => reports.failed(detail, error),
+        onEnded() {
+          consumer.ended();
+          intakes.delete(intake);
+        },
       });
       intakes.add(intake);
       try {
@@ -144,10 +112,11 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       return intake.consumption;
     },
 
-    health: healthOf,
+    health: () => reports.health(),
 
     async close({ signal }) {
       closing = true;
+      reports.closed();
       await Promise.all(Array.from(intakes, (intake) => intake.close(signal)));
       producer.close();
       cluster.close();

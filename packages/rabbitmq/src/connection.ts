@@ -109,7 +109,7 @@ export function createLink(options: LinkOptions): Link {
     model.on("error", (error) => {
       lastError = error;
     });
-    model.on("handler-error", (error) => options.onFailed(`A listener failed: ${messageOf(error)}`, error));
+    model.on("handler-error", (error) => options.onFailed("A listener failed", error));
     model.on("blocked", (reason) => {
       if (current === connection) setBlocked(reason);
     });
@@ -151,7 +151,7 @@ export function createLink(options: LinkOptions): Link {
         const fatal = fatalConnectError(error, settings.vhost);
         if (fatal === undefined || told) continue;
         told = true;
-        options.onFailed(`${fatal.message} Trying again.`, fatal);
+        options.onFailed("The connection cannot be restored", fatal);
       }
     }
   };

@@ -23,8 +23,6 @@ export interface IntakeOptions extends Omit<UpkeepOptions, "ending" | "isUp" | "
 
 export interface Intake {
   readonly consumption: Consumption;
-  /** It has lost its channel and has no new one yet. */
-  readonly restoring: boolean;
   /** Resolves when it receives. */
   start(options: Abortable): Promise<void>;
   /** Tells the broker what is settled and ends, whatever is pending. */
@@ -129,9 +127,6 @@ export function createIntake(options: IntakeOptions): Intake {
   };
 
   return {
-    get restoring() {
-      return upkeep.lost && !stopped();
-    },
     start: ({ signal }) => upkeep.start(signal),
     close: ({ signal }) => close(signal),
     consumption: {

@@ -121,9 +121,6 @@ export function createOrderedIntake(options: OrderedIntakeOptions): Intake {
   const upkeep = createUpkeep({ ...options, ending: ending.signal, isUp: () => session !== undefined, open });
 
   return {
-    get restoring() {
-      return upkeep.lost && !stopped();
-    },
     start: ({ signal }) => upkeep.start(signal),
     async close({ signal }) {
       ending.abort(closedError());

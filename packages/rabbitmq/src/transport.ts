@@ -7,10 +7,8 @@ import type {
   Receive,
   Transport,
   TransportEnvironment,
-  TransportEvent,
-  TransportHealth,
 } from "@posthorn/core/transport";
-import { abortable, isPosthornError, messageOf, systemClock } from "@posthorn/core/transport";
+import { abortable, createReports, isPosthornError, systemClock } from "@posthorn/core/transport";
 import { createAdmin } from "./admin.ts";
 import { createAppliedTopology } from "./applied.ts";
 import type { Connection, Link, LinkOptions } from "./connection.ts";
@@ -44,13 +42,12 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
   const intakes = new Set<Intake>();
   const instance = randomUUID();
   const closing = new AbortController();
-  let report: (event: TransportEvent) => void = () => undefined;
-  let connectedBefore = false;
+  const reports = createReports("RabbitMQ");
 
   const common: Pick<LinkOptions, "settings" | "environment" | "onFailed"> = {
     settings,
     environment,
-    onFailed: (detail, error) => report({ name: "transport.failed", detail, error }),
+    onFailed: (detail, error) => reports.failed(detail, error),
   };
   // The broker reads nothing from a connection that it blocks. So one publishes and no more: settlements, topology and
   // admin go over the other.
@@ -59,10 +56,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     purpose: "publishing",
     onConnected: () => onConnected(),
     onDisconnected: (error) => onDisconnected(error),
-    onBlocked: (reason) => {
-      if (reason === undefined) report({ name: "transport.unblocked", detail: "RabbitMQ takes messages again." });
-      else report({ name: "transport.blocked", detail: `RabbitMQ takes no messages at present: ${reason}.` });
-    },
+    onBlocked: (reason) => reports.blocked(reason),
   });
   const consuming: Link = createLink({
     ...common,
@@ -77,15 +71,11 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
   const onConnected = (): void => {
     if (publishing.connection === undefined || consuming.connection === undefined) return;
     connected = true;
-    connectedBefore = true;
-    report({ name: "transport.connected", detail: `Connected to RabbitMQ at ${settings.hostname}:${settings.port}.` });
+    reports.connected(`${settings.hostname}:${settings.port}`);
   };
   const onDisconnected = (error: unknown): void => {
-    if (!connected) return;
     connected = false;
-    const reason = error === undefined ? "" : `: ${messageOf(error)}`;
-    const detail = `The connection to RabbitMQ was lost${reason}. Connecting again.`;
-    report({ name: "transport.disconnected", detail, error });
+    reports.disconnected(error);
   };
   /** What broke one connection has mostly broken the other too, which only does not know it yet. */
   const readyToPublish = async (signal: AbortSignal): Promise<Connection> => {
@@ -118,6 +108,8 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
 
   const newIntake = (queue: string, ordered: boolean, receive: Receive, options: ConsumeOptions): Intake => {
     const { maxInFlight, paused = false } = options;
+    const what = `The consumer of queue ${JSON.stringify(queue)}`;
+    const consumer = reports.consumer(what);
     const intakeOptions: IntakeOptions = {
       link: consuming,
       environment,
@@ -130,23 +122,13 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
         await topology.restoreQueue(await consuming.ready(signal), queue, signal);
         return true;
       },
-      onLost: (error) =>
-        report({
-          name: "transport.consumer-lost",
-          detail: `The consumer of queue ${JSON.stringify(queue)} was lost: ${messageOf(error)}`,
-          error,
-        }),
-      onRestored: () =>
-        report({
-          name: "transport.consumer-restored",
-          detail: `The consumer of queue ${JSON.stringify(queue)} is back.`,
-        }),
-      onFailed: (error) =>
-        common.onFailed(
-          `The consumer of queue ${JSON.stringify(queue)} cannot be restored yet: ${messageOf(error)}`,
-          error,
-        ),
-      onEnded: () => intakes.delete(intake),
+      onLost: (error) => consumer.lost(error),
+      onRestored: () => consumer.restored(),
+      onFailed: (error) => reports.failed(`${what} cannot be restored yet`, error),
+      onEnded() {
+        consumer.ended();
+        intakes.delete(intake);
+      },
     };
     const intake = ordered ? createOrderedIntake({ ...intakeOptions, instance }) : createIntake(intakeOptions);
     return intake;
@@ -159,7 +141,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
     admin: createAdmin(consuming, environment.clock),
 
     async connect(options: ConnectOptions) {
-      report = options.report;
+      reports.listen(options.report);
       const either = new AbortController();
       const signal = AbortSignal.any([options.signal, either.signal]);
       const starts = [publishing.start(signal), consuming.start(signal)];
@@ -170,6 +152,7 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
         either.abort(error);
         await Promise.allSettled(starts);
         closing.abort();
+        reports.closed();
         await Promise.all([publishing.close(either.signal), consuming.close(either.signal)]);
         throw error;
       }
@@ -210,24 +193,15 @@ function open(settings: Settings, given: Partial<TransportEnvironment> = {}): Tr
       return joinConsumptions(started.map(({ consumption }) => consumption));
     },
 
-    health: () => healthOf(),
+    health: () => reports.health(),
 
     async close({ signal }) {
       closing.abort();
+      reports.closed();
       await Promise.all(Array.from(intakes, (intake) => intake.close({ signal })));
       await Promise.all([publishing.close(signal), consuming.close(signal)]);
     },
   };
-
-  function healthOf(): TransportHealth {
-    if (closing.signal.aborted) return { status: "closed" };
-    if (!connected) return { status: connectedBefore ? "disconnected" : "connecting" };
-    if (publishing.blocked !== undefined)
-      return { status: "degraded", detail: `RabbitMQ takes no messages at present: ${publishing.blocked}` };
-    for (const intake of intakes)
-      if (intake.restoring) return { status: "degraded", detail: "A consumer is being restored." };
-    return { status: "connected" };
-  }
 }
 
 function capabilitiesOf(settings: Settings): Capabilities {

@@ -25,8 +25,6 @@ export interface UpkeepOptions {
 }
 
 export interface Upkeep {
-  /** The channel was lost, and nothing has been received on a new one. */
-  readonly lost: boolean;
   /**
    * Resolves when it is up for the first time.
    *
@@ -76,9 +74,6 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
   };
 
   return {
-    get lost() {
-      return lost;
-    },
     async start(signal) {
       opening = true;
       for (let failure = 1; !options.isUp(); failure++) {
