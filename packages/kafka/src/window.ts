@@ -140,9 +140,20 @@ function recordSize({ key, value, headers }: FetchedRecord): number {
   return bytes;
 }
 
+/** All of it in one buffer: one for each header would cost more than the copying. */
 function ownRecord(record: FetchedRecord): FetchedRecord {
   const { topic, partition, offset, timestamp, key, value, headers } = record;
-  const own = (bytes: Uint8Array | null): Uint8Array | null => (bytes === null ? null : new Uint8Array(bytes));
+  let size = (key?.length ?? 0) + (value?.length ?? 0);
+  for (const [, text] of headers) size += text?.length ?? 0;
+  const whole = Buffer.allocUnsafeSlow(size);
+  let end = 0;
+  const own = (bytes: Uint8Array | null): Uint8Array | null => {
+    if (bytes === null) return null;
+    const start = end;
+    end += bytes.length;
+    whole.set(bytes, start);
+    return whole.subarray(start, end);
+  };
   return {
     topic,
     partition,
