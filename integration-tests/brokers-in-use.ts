@@ -1,6 +1,7 @@
 /** The brokers that the tests of one file use: started once, whichever way this machine has. */
 import { afterAll, beforeAll } from "vitest";
 import type { KafkaBroker, KafkaVersion, RabbitmqBroker, RabbitmqVersion, RunningBroker } from "./brokers/broker.ts";
+import { type KafkaCluster, startKafkaCluster } from "./brokers/kafka-cluster.ts";
 import { resolveKafka, resolveRabbitmq } from "./brokers/resolve.ts";
 import type { Resolved } from "./brokers/ways.ts";
 
@@ -35,19 +36,29 @@ export function useBroker(name: BrokerName): () => BrokerInUse {
 }
 
 export function useRabbitmq(version: RabbitmqVersion): () => RabbitmqBroker {
-  return use(`RabbitMQ ${version}`, () => resolveRabbitmq({ versions: [version], log: console.error }));
+  return use(() => only(`RabbitMQ ${version}`, resolveRabbitmq({ versions: [version], log: console.error })));
 }
 
 export function useKafka(version: KafkaVersion): () => KafkaBroker {
-  return use(`Kafka ${version}`, () => resolveKafka({ versions: [version], log: console.error }));
+  return use(() => only(`Kafka ${version}`, resolveKafka({ versions: [version], log: console.error })));
 }
 
-function use<Broker extends RunningBroker>(name: string, resolve: () => Promise<Resolved<Broker>>): () => Broker {
+/** Three brokers that can be ended each by itself: always processes of this machine. */
+export function useKafkaCluster(version: KafkaVersion): () => KafkaCluster {
+  return use(() => startKafkaCluster(version, { log: console.error }));
+}
+
+async function only<Broker extends RunningBroker>(name: string, resolving: Promise<Resolved<Broker>>): Promise<Broker> {
+  const { brokers, missing } = await resolving;
+  const [broker] = brokers;
+  if (broker === undefined) throw new Error(`No ${name}: ${missing.map(({ reason }) => reason).join("; ")}`);
+  return broker;
+}
+
+function use<Broker extends Pick<RunningBroker, "stop">>(start: () => Promise<Broker>): () => Broker {
   let broker: Broker | undefined;
   beforeAll(async () => {
-    const { brokers, missing } = await resolve();
-    [broker] = brokers;
-    if (broker === undefined) throw new Error(`No ${name}: ${missing.map(({ reason }) => reason).join("; ")}`);
+    broker = await start();
   });
   afterAll(() => broker?.stop());
   return () => {

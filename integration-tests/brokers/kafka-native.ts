@@ -9,14 +9,15 @@ import { awaitKafka } from "./kafka-ready.ts";
 import {
   formatArguments,
   kafkaConfiguration,
+  type KafkaMembership,
   kafkaPortCount,
   kafkaPorts,
   type KafkaPorts,
   newClusterId,
 } from "./kafka-settings.ts";
-import { type NativeOptions, nativeServer } from "./native-server.ts";
+import { type NativeOptions, type NativeServer, nativeServer } from "./native-server.ts";
 import { onFreePorts } from "./ports.ts";
-import { openRoomWithScratch } from "./room.ts";
+import { openRoomWithScratch, type Room } from "./room.ts";
 import { run } from "./run.ts";
 import { ensureTool } from "./tools.ts";
 
@@ -29,6 +30,19 @@ const mounts = "mount -t proc proc /proc";
  * @throws Error that says why it cannot be had here; with the last lines of the broker's log when it does not start.
  */
 export async function startNativeKafka(version: KafkaVersion, options: NativeOptions): Promise<KafkaBroker> {
+  return start(await nativeKafka(version, options), options.signal);
+}
+
+/** What native brokers run on. */
+export interface KafkaSoftware {
+  readonly java: string;
+  readonly classpath: string;
+  readonly openssl: string;
+  readonly javaOptions: readonly string[];
+}
+
+/** @throws Error that says why native brokers cannot be had here */
+export async function nativeKafka(version: KafkaVersion, options: NativeOptions): Promise<KafkaSoftware> {
   if (process.platform !== "linux") {
     throw new Error(`native brokers run in namespaces of Linux, and this is ${process.platform}`);
   }
@@ -41,20 +55,13 @@ export async function startNativeKafka(version: KafkaVersion, options: NativeOpt
     options.log(`keeping the classes of Kafka ${version} in ${archive}, once`);
     await archiveClasses(archive, software, options.signal);
   }
-  return start({ ...software, javaOptions: [`-XX:SharedArchiveFile=${archive}`] }, options.signal);
-}
-
-interface Software {
-  readonly java: string;
-  readonly classpath: string;
-  readonly openssl: string;
-  readonly javaOptions: readonly string[];
+  return { ...software, javaOptions: [`-XX:SharedArchiveFile=${archive}`] };
 }
 
 /** Keeps the classes that a broker has loaded, as they are in memory: that halves the work of every later start. */
 async function archiveClasses(
   archive: string,
-  software: Omit<Software, "javaOptions">,
+  software: Omit<KafkaSoftware, "javaOptions">,
   signal: AbortSignal | undefined,
 ): Promise<void> {
   const folder = await mkdtemp(`${archive}.`);
@@ -68,48 +75,26 @@ async function archiveClasses(
   }
 }
 
-function start(software: Software, signal: AbortSignal | undefined): Promise<KafkaBroker> {
+function start(software: KafkaSoftware, signal: AbortSignal | undefined): Promise<KafkaBroker> {
   return onFreePorts(kafkaPortCount, (free) => startOn(kafkaPorts(free), software, signal));
 }
 
-async function startOn(ports: KafkaPorts, software: Software, signal: AbortSignal | undefined): Promise<KafkaBroker> {
-  const { key, cert } = await selfSignedCertificate(software.openssl);
-  const { room, scratch } = await openRoomWithScratch("kafka", async (scratch) => {
-    const keystore = join(scratch, "keystore.pem");
-    const data = join(scratch, "data");
-    await writeFile(keystore, key + cert, { mode: 0o600 });
-    const place = { ports, bind: "127.0.0.1", host: "127.0.0.1", data, keystore };
-    await writeFile(join(scratch, "server.properties"), kafkaConfiguration(place));
-    return [mounts];
+async function startOn(
+  ports: KafkaPorts,
+  software: KafkaSoftware,
+  signal: AbortSignal | undefined,
+): Promise<KafkaBroker> {
+  const clusterId = newClusterId();
+  const address = { host: "127.0.0.1", port: ports.plain };
+  const { room, server, cert } = await equipNode({
+    ports,
+    software,
+    clusterId,
+    heapMb: 512,
+    awaitReady: (until) => awaitKafka(address, { deadlineMs: 30_000, signal: until }),
+    signal,
   });
-
   try {
-    const java = (...args: string[]): [string, ...string[]] => [
-      software.java,
-      ...javaOptions(scratch),
-      ...software.javaOptions,
-      "-cp",
-      software.classpath,
-      ...args,
-    ];
-    const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", HOME: scratch };
-    const configuration = join(scratch, "server.properties");
-    const clusterId = newClusterId();
-    const format = java("kafka.tools.StorageTool", ...formatArguments(clusterId, configuration));
-    await run(room.enter(...format), { name: "StorageTool", env, signal });
-
-    const address = { host: "127.0.0.1", port: ports.plain };
-    const pidFile = join(scratch, "pid");
-    const server = nativeServer({
-      room,
-      inside: room.enter,
-      command: ["sh", "-c", '"$@" & echo $! >"$0"; wait $!', pidFile, ...java("kafka.Kafka", configuration)],
-      pidFile,
-      env,
-      log: join(scratch, "log"),
-      readyText: "Kafka Server started",
-      awaitReady: (signal) => awaitKafka(address, { deadlineMs: 30_000, signal }),
-    });
     await server.start(signal);
     return await kafkaBroker({
       origin: "native",
@@ -126,9 +111,76 @@ async function startOn(ports: KafkaPorts, software: Software, signal: AbortSigna
   }
 }
 
-function javaOptions(scratch: string): string[] {
+export interface NodeOptions {
+  readonly ports: KafkaPorts;
+  readonly software: KafkaSoftware;
+  readonly clusterId: string;
+  /** By default it is all there is. */
+  readonly membership?: KafkaMembership;
+  readonly heapMb: number;
+  /** As `NativeServerOptions` say. */
+  readonly awaitReady: (signal?: AbortSignal) => Promise<void>;
+  readonly signal: AbortSignal | undefined;
+}
+
+/** A node that was not started yet. */
+export interface EquippedNode {
+  /** Everything of the node ends with it. */
+  readonly room: Room;
+  readonly server: NativeServer;
+  /** The certificate of its secured listener. */
+  readonly cert: string;
+}
+
+/** Makes a node's room, and in it its settings and data. */
+export async function equipNode(options: NodeOptions): Promise<EquippedNode> {
+  const { ports, software, clusterId, membership, heapMb, awaitReady, signal } = options;
+  const { key, cert } = await selfSignedCertificate(software.openssl);
+  const { room, scratch } = await openRoomWithScratch("kafka", async (scratch) => {
+    const keystore = join(scratch, "keystore.pem");
+    const data = join(scratch, "data");
+    await writeFile(keystore, key + cert, { mode: 0o600 });
+    const place = { ports, bind: "127.0.0.1", host: "127.0.0.1", data, keystore };
+    const configuration = kafkaConfiguration(membership === undefined ? place : { ...place, membership });
+    await writeFile(join(scratch, "server.properties"), configuration);
+    return [mounts];
+  });
+
+  try {
+    const java = (...args: string[]): [string, ...string[]] => [
+      software.java,
+      ...javaOptions(scratch, heapMb),
+      ...software.javaOptions,
+      "-cp",
+      software.classpath,
+      ...args,
+    ];
+    const env = { PATH: "/usr/sbin:/usr/bin:/sbin:/bin", LC_ALL: "C.UTF-8", HOME: scratch };
+    const configuration = join(scratch, "server.properties");
+    const format = java("kafka.tools.StorageTool", ...formatArguments(clusterId, configuration));
+    await run(room.enter(...format), { name: "StorageTool", env, signal });
+
+    const pidFile = join(scratch, "pid");
+    const server = nativeServer({
+      room,
+      inside: room.enter,
+      command: ["sh", "-c", '"$@" & echo $! >"$0"; wait $!', pidFile, ...java("kafka.Kafka", configuration)],
+      pidFile,
+      env,
+      log: join(scratch, "log"),
+      readyText: "Kafka Server started",
+      awaitReady,
+    });
+    return { room, server, cert };
+  } catch (error) {
+    await room.close();
+    throw error;
+  }
+}
+
+function javaOptions(scratch: string, heapMb: number): string[] {
   return [
-    "-Xmx512m",
+    `-Xmx${heapMb}m`,
     "-XX:+UseSerialGC",
     "-XX:ActiveProcessorCount=2", // a broker beside a test run must not eat its processors
     "-XX:-UsePerfData",

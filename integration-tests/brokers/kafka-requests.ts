@@ -29,6 +29,7 @@ export interface KafkaPartition {
   /** The id of its leader; -1 where it has none. */
   readonly leader: number;
   readonly replicas: readonly number[];
+  readonly inSync: readonly number[];
   /** Whether it is of one of the topics that the broker keeps for itself. */
   readonly isInternal: boolean;
 }
@@ -68,17 +69,49 @@ export async function partitions(address: Address): Promise<KafkaPartition[]> {
       response.int16(); // its error: no leader
       const [partition, leader] = [response.int32(), response.int32()];
       const replicas = response.array(() => response.int32());
-      response.array(() => response.int32()); // in-sync replicas
-      return { topic, partition, leader, replicas, isInternal };
+      const inSync = response.array(() => response.int32());
+      return { topic, partition, leader, replicas, inSync, isInternal };
     });
   });
   return topics.flat();
 }
 
-/** Asks for the coordinator of a group, which makes the broker's own topic of offsets if there is none. */
-export async function findCoordinator(address: Address, group: string): Promise<void> {
+/** The id of a group's coordinator. To ask for it makes the topic of offsets if there is none. */
+export async function findCoordinator(address: Address, group: string): Promise<number> {
   const response = await kafkaRequest(address, { key: 10, version: 0, flexible: false }, string(group));
   assertNoError("FindCoordinator", response.int16());
+  return response.int32();
+}
+
+/** The id of the node that is the controller. */
+export async function activeController(address: Address): Promise<number> {
+  const partition = Buffer.concat([int32(0), noTags]);
+  const topic = Buffer.concat([compactString("__cluster_metadata"), compactArray([partition]), noTags]);
+  const body = Buffer.concat([compactArray([topic]), noTags]);
+  const response = await kafkaRequest(address, { key: 55, version: 0, flexible: true }, body);
+  assertNoError("DescribeQuorum", response.int16());
+  const [leader] = response.compactArray(() => {
+    response.compactString(); // the topic
+    const [first] = response.compactArray(() => {
+      response.int32(); // the partition
+      assertNoError("DescribeQuorum", response.int16());
+      const id = response.int32();
+      response.int32(); // its epoch
+      response.int64(); // high watermark
+      for (let list = 0; list < 2; list++)
+        response.compactArray(() => {
+          response.int32(); // a voter, an observer
+          response.int64();
+          response.tags();
+        });
+      response.tags();
+      return id;
+    });
+    response.tags();
+    return first;
+  });
+  if (leader === undefined) throw new Error(`${address.host}:${address.port} knows no quorum`);
+  return leader;
 }
 
 /** The error code that a coordinator answers to the heartbeat of a stranger: `unknownMemberId` when it is at work. */

@@ -48,6 +48,22 @@ test("only the secured listener wants TLS and a user", () => {
   expect(protocols.filter((protocol) => !protocol.endsWith(":PLAINTEXT"))).toEqual(["SECURED:SASL_SSL"]);
 });
 
+test("one that is alone has all replicas there are, and a member of three wants two of three in sync", () => {
+  const values = (text: string): Map<string, string> =>
+    new Map(text.split("\n").map((line): [string, string] => [line.split("=")[0] ?? "", line.split("=")[1] ?? ""]));
+  const place = { ports, ...here, data: "/data", keystore: "/keystore.pem" };
+  const alone = values(kafkaConfiguration(place));
+  expect(alone.get("controller.quorum.voters")).toBe("1@127.0.0.1:1003");
+  expect(alone.get("offsets.topic.replication.factor")).toBe("1");
+  expect(alone.get("min.insync.replicas")).toBe("1");
+  const controllers = [1, 2, 3].map((id) => ({ id, port: 2000 + id }));
+  const member = values(kafkaConfiguration({ ...place, membership: { id: 2, controllers } }));
+  expect(member.get("node.id")).toBe("2");
+  expect(member.get("controller.quorum.voters")).toBe("1@127.0.0.1:2001,2@127.0.0.1:2002,3@127.0.0.1:2003");
+  expect(member.get("offsets.topic.replication.factor")).toBe("3");
+  expect(member.get("min.insync.replicas")).toBe("2");
+});
+
 test("too few ports are refused", () => {
   expect(() => kafkaPorts([1, 2, 3])).toThrow(`${kafkaPortCount} ports, not 3`);
 });

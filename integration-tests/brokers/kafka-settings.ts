@@ -11,13 +11,18 @@ export interface KafkaPorts {
 
 const linkCount = 8;
 
-/** How many free ports `kafkaPorts` wants. */
-export const kafkaPortCount: number = 3 + 2 * linkCount;
+/** How many free ports one of several brokers takes: nobody needs proxies for it. */
+export const kafkaMemberPortCount = 3;
 
-export function kafkaPorts(free: readonly number[]): KafkaPorts {
-  if (free.length !== kafkaPortCount) throw new Error(`a Kafka takes ${kafkaPortCount} ports, not ${free.length}`);
+/** How many free ports `kafkaPorts` wants. */
+export const kafkaPortCount: number = kafkaMemberPortCount + 2 * linkCount;
+
+/** @param count of the links */
+export function kafkaPorts(free: readonly number[], count: number = linkCount): KafkaPorts {
+  const wanted = kafkaMemberPortCount + 2 * count;
+  if (free.length !== wanted) throw new Error(`a Kafka takes ${wanted} ports, not ${free.length}`);
   const [plain = 0, secured = 0, controller = 0, ...rest] = free;
-  const links = Array.from({ length: linkCount }, (_, index) => {
+  const links = Array.from({ length: count }, (_, index) => {
     const [listenPort = 0, advertisedPort = 0] = rest.slice(2 * index);
     return { listenPort, advertisedPort };
   });
@@ -27,7 +32,7 @@ export function kafkaPorts(free: readonly number[]): KafkaPorts {
 /** The user of the secured listener, whatever the mechanism. */
 export const kafkaUser = { username: "posthorn", password: "posthorn-secret" } as const;
 
-/** The id of the broker, and that of one that exists in name only (see kafka-publishers.ts). */
+/** The id of a broker that is alone, and that of one that exists in name only (see kafka-publishers.ts). */
 export const brokerId = 1;
 export const absentBrokerId = 1000;
 
@@ -41,10 +46,21 @@ export interface KafkaPlace {
   readonly data: string;
   /** A file with its private key and certificate, PEM. */
   readonly keystore: string;
+  /** Of a cluster of several; by default it is all there is. */
+  readonly membership?: KafkaMembership;
 }
 
-/** The content of its `server.properties`: one node that is broker and controller, modest, and quick to start again. */
-export function kafkaConfiguration({ ports, bind, host, data, keystore }: KafkaPlace): string {
+export interface KafkaMembership {
+  readonly id: number;
+  /** Where the controller of each node listens, its own too. */
+  readonly controllers: readonly { readonly id: number; readonly port: number }[];
+}
+
+/** The content of its `server.properties`: a node that is broker and controller, modest, and quick to start again. */
+export function kafkaConfiguration({ ports, bind, host, data, keystore, membership }: KafkaPlace): string {
+  const { id, controllers } = membership ?? { id: brokerId, controllers: [{ id: brokerId, port: ports.controller }] };
+  const replicas = Math.min(controllers.length, 3);
+  const inSync = Math.max(replicas - 1, 1);
   const listeners = [
     { name: "PLAIN", port: ports.plain, advertised: `${host}:${ports.plain}`, protocol: "PLAINTEXT" },
     { name: "SECURED", port: ports.secured, advertised: `${host}:${ports.secured}`, protocol: "SASL_SSL" },
@@ -59,8 +75,8 @@ export function kafkaConfiguration({ ports, bind, host, data, keystore }: KafkaP
   const bound = [...listeners, controller];
   return lines({
     "process.roles": "broker,controller",
-    "node.id": brokerId,
-    "controller.quorum.voters": `${brokerId}@127.0.0.1:${ports.controller}`,
+    "node.id": id,
+    "controller.quorum.voters": controllers.map(({ id: voter, port }) => `${voter}@127.0.0.1:${port}`).join(),
     "controller.listener.names": controller.name,
     "inter.broker.listener.name": "PLAIN",
     listeners: bound.map(({ name, port }) => `${name}://${bind}:${port}`).join(),
@@ -69,14 +85,13 @@ export function kafkaConfiguration({ ports, bind, host, data, keystore }: KafkaP
     ...security(keystore),
     "log.dirs": data,
 
-    // One broker is all there is.
-    "default.replication.factor": 1,
-    "min.insync.replicas": 1,
-    "offsets.topic.replication.factor": 1,
-    "transaction.state.log.replication.factor": 1,
-    "transaction.state.log.min.isr": 1,
-    "share.coordinator.state.topic.replication.factor": 1,
-    "share.coordinator.state.topic.min.isr": 1,
+    "default.replication.factor": replicas,
+    "min.insync.replicas": inSync,
+    "offsets.topic.replication.factor": replicas,
+    "transaction.state.log.replication.factor": replicas,
+    "transaction.state.log.min.isr": inSync,
+    "share.coordinator.state.topic.replication.factor": replicas,
+    "share.coordinator.state.topic.min.isr": inSync,
     // Enough to see that there are several.
     "offsets.topic.num.partitions": coordinatorPartitions,
     // What was deleted lies there for a minute by default, and is looked through after a kill.

@@ -367,7 +367,20 @@ describe("what ends a call", () => {
     kafka.intercept = () => {
       throw new ConnectionFailure("cut", true);
     };
-    await expect(admin.depth(dead, { signal: never })).rejects.toMatchObject({ code: "CONNECTION_LOST" });
+    const looking = admin.depth(dead, { signal: never });
+    await clock.advance(5_000);
+    kafka.outage.abort(new Error("cut"));
+    await expect(looking).rejects.toMatchObject({ code: "CONNECTION_LOST" });
+  });
+
+  test("not the loss of one broker while others answer", async () => {
+    const { kafka, clock, admin, die } = setup();
+    die(0, 1, 2);
+    let failures = 0;
+    kafka.intercept = (api) => {
+      if (api === "fetch" && failures++ < 3) throw new ConnectionFailure("cut", true);
+    };
+    await expect(during(clock, admin.depth(dead, { signal: never }))).resolves.toMatchObject({ ready: 3 });
   });
 
   test("the end of the transport", async () => {

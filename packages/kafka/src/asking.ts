@@ -10,6 +10,7 @@ import type {
   PartitionAnswer,
   TopicPartition,
 } from "./client.ts";
+import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorClass, errorCodes, kafkaError } from "./errors.ts";
 
@@ -18,12 +19,13 @@ export interface PartitionOffset extends PartitionAnswer {
 }
 
 /**
- * Each of these asks again until the signal fires, where that can help, and answers for every partition, in no order.
+ * Each of these asks again until the signal fires, where that can help: others, when a broker does not answer. And each answers
+ * for every partition, in no order.
  *
- * @throws UNROUTABLE, ACCESS_REFUSED, TRANSPORT_FAILED; ABORTED; ConnectionFailure
+ * @throws UNROUTABLE, ACCESS_REFUSED, TRANSPORT_FAILED; ABORTED, CLOSED
  */
 export interface Asking {
-  /** To whichever broker. */
+  /** To whichever broker. @throws ConnectionFailure */
   any(signal: AbortSignal): Promise<BrokerConnection>;
   /**
    * What is there at once: at most so much of all partitions of a leader together, but of the first that has something at
@@ -51,7 +53,7 @@ export interface Asking {
    * @returns false when the group has members: then only they may
    */
   commit(group: string, offsets: readonly OffsetCommit[], signal: AbortSignal): Promise<boolean>;
-  /** Before the same is asked again. */
+  /** Before the same is asked again, which is not before there is somebody to ask. */
   pause(attempt: number, signal: AbortSignal): Promise<void>;
 }
 
@@ -59,8 +61,10 @@ const backoff = { initialMs: 20, maxMs: 1_000 } as const;
 
 /** @param lane the line of work of these questions */
 export function createAsking(cluster: Cluster, environment: TransportEnvironment, lane: string): Asking {
-  const pause = (attempt: number, signal: AbortSignal): Promise<void> =>
-    abortable(sleep(environment.clock, backoffDelay(backoff, attempt, environment.random()), signal), signal);
+  const pause = async (attempt: number, signal: AbortSignal): Promise<void> => {
+    await abortable(sleep(environment.clock, backoffDelay(backoff, attempt, environment.random()), signal), signal);
+    await abortable(cluster.ready(signal), signal);
+  };
 
   /** One request to each leader, again for what must be asked again. */
   async function leaders<Item extends TopicPartition, Answer extends PartitionAnswer>(
@@ -72,12 +76,12 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
     let left = items;
     for (let attempt = 0; left.length > 0; attempt++) {
       if (attempt > 0) await pause(attempt, signal);
-      await learn(left, attempt > 0, signal);
+      if ((await ifAnswered(learn(left, attempt > 0, signal))) === undefined) continue;
       const byLeader = Map.groupBy(left, ({ topic, partition }) => cluster.leader(topic, partition));
       const asked = Array.from(byLeader, async ([leader, each]) => {
         if (leader === undefined) return [];
-        const connection = await cluster.node(leader, lane, signal);
-        return abortable(request(connection, each), signal);
+        const answers = cluster.node(leader, lane, signal).then((connection) => request(connection, each));
+        return (await ifAnswered(abortable(answers, signal))) ?? [];
       });
       const done = new Set<string>();
       for (const answer of (await Promise.all(asked)).flat()) {
@@ -93,12 +97,13 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
     return answered;
   }
 
-  async function learn(items: readonly TopicPartition[], fresh: boolean, signal: AbortSignal): Promise<void> {
+  async function learn(items: readonly TopicPartition[], fresh: boolean, signal: AbortSignal): Promise<true> {
     const names = new Set(items.map(({ topic }) => topic));
     const found = await cluster.topics(names, signal, fresh);
     for (const { topic, partition } of items)
       if (found.get(topic)?.partitions[partition] === undefined)
         throw kafkaError(errorCodes.UNKNOWN_TOPIC_OR_PARTITION, named(topic));
+    return true;
   }
 
   /** `error` is 0, or says that who asks has no place in the group. */
@@ -108,11 +113,11 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
     signal: AbortSignal,
   ): Promise<readonly Answer[]> {
     for (let attempt = 1; ; attempt++) {
-      const connection = await cluster.coordinator(group, lane, signal);
-      const answers = await abortable(request(connection), signal);
-      const code = answers.find(({ error }) => error !== 0 && errorClass(error) !== "fenced")?.error;
-      if (code === undefined) return answers;
-      if (!mustAskAgain(code)) throw kafkaError(code, `group ${JSON.stringify(group)}`);
+      const asked = cluster.coordinator(group, lane, signal).then(request);
+      const answers = await ifAnswered(abortable(asked, signal));
+      const code = answers?.find(({ error }) => error !== 0 && errorClass(error) !== "fenced")?.error;
+      if (answers !== undefined && code === undefined) return answers;
+      if (code !== undefined && !mustAskAgain(code)) throw kafkaError(code, `group ${JSON.stringify(group)}`);
       cluster.forgetCoordinator(group);
       await pause(attempt, signal);
     }
@@ -142,6 +147,16 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
 /** As error messages call it. */
 export function named(topic: string): string {
   return `topic ${JSON.stringify(topic)}`;
+}
+
+/** @returns `undefined` when the connection failed */
+async function ifAnswered<Answer>(answer: Promise<Answer>): Promise<Answer | undefined> {
+  try {
+    return await answer;
+  } catch (error) {
+    if (error instanceof ConnectionFailure) return undefined;
+    throw error;
+  }
 }
 
 /** Of a topic that was just created a broker may not know yet. */

@@ -61,6 +61,8 @@ export interface FakeKafka {
   outage: AbortController;
   /** So many fetches are answered without their partitions. */
   throttled: number;
+  /** Brokers, those that are down included. */
+  registered: number;
   /** Why appends fail. */
   receipt: Receipt;
   makeTopic(name: string, partitions: number, config?: Record<string, string>): FakeTopic;
@@ -85,6 +87,7 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
     heartbeats: [],
     outage: new AbortController(),
     throttled: 0,
+    registered: 0,
     receipt: accepted,
     makeTopic(name, partitions, config = {}) {
       const logs = Array.from({ length: partitions }, (): FakeLog => ({ start: 0n, end: 0n, leader: 1, records: [] }));
@@ -261,6 +264,8 @@ export function createFakeKafka(clock: VirtualClock): FakeKafka {
   ): { error: number; message: string } {
     if (error !== 0) return { error, message: "So says the broker." };
     if (fake.topics.has(name)) return { error: errorCodes.TOPIC_ALREADY_EXISTS, message: "It exists." };
+    if (replicationFactor > Math.max(fake.nodes.size, fake.registered))
+      return { error: errorCodes.INVALID_REPLICATION_FACTOR, message: "There are fewer brokers." };
     fake.makeTopic(name, partitions, { ...config }).replicas = replicationFactor;
     return { error: 0, message: "" };
   }

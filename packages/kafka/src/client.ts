@@ -158,6 +158,20 @@ export interface TopicConfig {
 export const logEnd = -1;
 export const logStart = -2;
 
+/**
+ * Connects and authenticates.
+ *
+ * @param onEnd called once when the connection ends otherwise than by `close`; `idle` when the broker closed in good order what
+ * nobody was using, as it does after ten minutes
+ * @throws ConnectionFailure, AUTHENTICATION_FAILED; the signal's reason when it fires first
+ */
+export type OpenConnection = (
+  endpoint: Endpoint,
+  settings: ConnectionSettings,
+  onEnd: (error: Error, idle: boolean) => void,
+  signal: AbortSignal,
+) => Promise<BrokerConnection>;
+
 /** Every call rejects with {@link ConnectionFailure} when the connection ends before its answer; then all later calls do. */
 export interface BrokerConnection {
   readonly open: boolean;

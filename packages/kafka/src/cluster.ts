@@ -1,8 +1,8 @@
 /**
- * The brokers of one cluster: who leads what, connections to them, and whether the way to them works.
+ * The brokers of one cluster: who leads what, who can be asked, and whether the way to them works.
  *
- * A **lane** is a line of work with connections of its own, one for each broker, because a broker answers the requests of
- * one connection one after the other: a fetch that waits would hold up a heartbeat.
+ * A broker that ends a connection, or takes none, is **silent**: its connections are ended, and the others are asked who leads
+ * what it led. That is no **outage** as long as one of them answers.
  */
 import type { TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
@@ -11,20 +11,31 @@ import type {
   ClusterMetadata,
   ConnectionSettings,
   Endpoint,
-  PartitionMetadata,
+  OpenConnection,
   TopicMetadata,
 } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
-import { closedError, connectionFailed, errorCodes, isAuthenticationFailure, kafkaError } from "./errors.ts";
+import {
+  closedError,
+  connectionFailed,
+  errorClass,
+  errorCodes,
+  isAuthenticationFailure,
+  kafkaError,
+} from "./errors.ts";
 import { openConnection } from "./kafkajs-connection.ts";
+import { addressOf, createLanes } from "./lanes.ts";
+import { createRoster } from "./roster.ts";
 
 export interface ClusterOptions extends ConnectionSettings {
   readonly brokers: readonly Endpoint[];
   readonly environment: TransportEnvironment;
   /** So often topics are asked for anew, in milliseconds. */
   readonly metadataMaxAgeMs: number;
+  /** By default over kafkajs. */
+  readonly openConnection?: OpenConnection;
   readonly onConnected: () => void;
-  /** Once for an outage. */
+  /** Once for an outage: no broker answers. */
   readonly onDisconnected: (error: Error) => void;
   /** The credentials that were good once are refused. It goes on trying. */
   readonly onRefused: (error: unknown) => void;
@@ -35,12 +46,12 @@ export interface Cluster {
   readonly closed: boolean;
   /** How many brokers there are. */
   readonly size: number;
-  /** Fires when the present way to the cluster is lost, or closed. A new one afterwards. */
+  /** Fires when no broker answers any more, or it is closed. A new one afterwards. */
   readonly outage: AbortSignal;
 
   /** @throws AUTHENTICATION_FAILED at once; CONNECTION_FAILED when the signal fires first */
   start(signal: AbortSignal): Promise<void>;
-  /** Resolves as soon as there is a way to the cluster. @throws CLOSED; the signal's reason */
+  /** Resolves as soon as some broker answers: not every one does. @throws CLOSED; the signal's reason */
   ready(signal: AbortSignal): Promise<void>;
 
   /** @throws ConnectionFailure */
@@ -57,7 +68,8 @@ export interface Cluster {
   closeLane(lane: string): void;
 
   /**
-   * What is known of topics, asked for where it is not, or with `fresh`. Topics that do not exist are not in the result.
+   * What is known of topics, asked for where it is not, or with `fresh`. Topics that do not exist are not in the result; those that
+   * have no leaders yet are waited for.
    *
    * @throws ConnectionFailure
    */
@@ -68,8 +80,16 @@ export interface Cluster {
   close(): void;
 }
 
+/** What a silent broker did. */
+interface Trouble {
+  readonly address: string;
+  readonly error: Error;
+}
+
 const backoff = { initialMs: 50, factor: 2, maxMs: 1_000, jitter: 0.5 } as const;
 const controlLane = "control";
+/** So often it is asked who leads instead of a broker that is gone: half a minute, some partitions have no other replica. */
+const settlingRounds = 30;
 
 /** Two rounds of it tell a silent way. */
 function pingInterval(settings: ConnectionSettings): number {
@@ -80,94 +100,77 @@ export function createCluster(options: ClusterOptions): Cluster {
   const { environment } = options;
   const { clock } = environment;
   const closing = new AbortController();
-  /** By node id; of the last answer. */
-  let nodes: ReadonlyMap<number, Endpoint> = new Map();
+  const roster = createRoster(options.brokers);
   let controllerId = -1;
   const topicsKnown = new Map<string, TopicMetadata>();
   const coordinators = new Map<string, number>();
-  const connections = new Map<
-    string,
-    { readonly endpoint: string; readonly lane: string; readonly opening: Promise<BrokerConnection> }
-  >();
   let connected = false;
   let up = Promise.withResolvers<void>();
   up.promise.catch(() => undefined);
   let outage = new AbortController();
-  let nextSeed = 0;
-  /** Fires with what broke the way. */
+  /** Fires with {@link Trouble}. */
   let trouble = new AbortController();
   /** When everything that is known was asked for last. */
   let refreshedAt = environment.clock.monotonic();
 
-  /** The connection of a lane to an endpoint. */
-  function open(endpoint: Endpoint, lane: string, signal: AbortSignal): Promise<BrokerConnection> {
-    if (closing.signal.aborted) return Promise.reject(closedError());
-    const address = `${endpoint.host}:${endpoint.port}`;
-    const key = `${lane} ${address}`;
-    const existing = connections.get(key);
-    if (existing !== undefined) return abortable(existing.opening, signal);
-    const forget = (): void => {
-      if (connections.get(key) === entry) connections.delete(key);
-    };
-    const opening = openConnection(
-      endpoint,
-      options,
-      (error, idle) => {
-        forget();
-        if (!idle || lane === controlLane) onBroken(address, error);
-      },
-      closing.signal,
-    );
-    const entry = { endpoint: address, lane, opening };
-    connections.set(key, entry);
-    opening.catch(forget);
-    return abortable(opening, signal);
-  }
+  const lanes = createLanes({
+    settings: options,
+    clock,
+    openConnection: options.openConnection ?? openConnection,
+    closing: closing.signal,
+    onOpened: (address) => roster.setSound(address),
+    onNotOpened(address, lane, error) {
+      if (!(error instanceof ConnectionFailure)) return;
+      const isNew = !roster.isSilent(address);
+      setSilent(address);
+      if (isNew && roster.size > 1 && lane !== controlLane) trouble.abort({ address, error } satisfies Trouble);
+    },
+    onEnded(address, lane, error, idle) {
+      if (idle && lane !== controlLane) return;
+      // What broke one connection to a broker has mostly broken the others, too, which only do not know it yet.
+      lanes.closeWhere((other) => other === address);
+      setSilent(address);
+      trouble.abort({ address, error } satisfies Trouble);
+    },
+  });
 
-  /** What broke one connection to a broker has mostly broken the others, too, which only do not know it yet. */
-  function onBroken(address: string, error: Error): void {
-    if (closing.signal.aborted) return;
-    closeWhere(({ endpoint }) => endpoint === address);
-    trouble.abort(error);
-  }
-
-  function closeWhere(which: (entry: { endpoint: string; lane: string }) => boolean): void {
-    for (const [key, entry] of connections) {
-      if (!which(entry)) continue;
-      connections.delete(key);
-      entry.opening.then(
-        (connection) => connection.close(),
-        () => undefined,
-      );
+  function setSilent(address: string): void {
+    roster.setSilent(address);
+    for (const [group, id] of coordinators) {
+      if (!roster.answers(id)) coordinators.delete(group);
     }
   }
 
   function learn(answer: ClusterMetadata): void {
-    if (answer.nodes.length > 0) nodes = new Map(answer.nodes.map((node) => [node.id, node]));
+    if (answer.nodes.length > 0) {
+      const gone = roster.learn(answer.nodes);
+      // The cluster has given them up: nobody waits for their answers any longer.
+      if (gone.size > 0) lanes.closeWhere((address, lane) => gone.has(address) && lane !== controlLane);
+    }
     controllerId = answer.controller;
     for (const topic of answer.topics) {
-      if (usable(topic)) topicsKnown.set(topic.name, topic);
-      else topicsKnown.delete(topic.name);
+      if (topic.error === 0 && topic.partitions.length > 0) topicsKnown.set(topic.name, topic);
+      else if (!isElecting(topic)) topicsKnown.delete(topic.name);
     }
   }
 
-  /** Any broker that answers; every one is tried before it fails. */
-  async function control(names: readonly string[] = []): Promise<void> {
-    const endpoints = [...nodes.values(), ...options.brokers];
+  /** Asks any broker, or any but one; each is tried before it fails. */
+  async function control(names: readonly string[] = [], except?: string): Promise<void> {
     let last: unknown = new ConnectionFailure("No broker is known.", false);
-    for (let tried = 0; tried < endpoints.length; tried++) {
-      const endpoint = endpoints[nextSeed++ % endpoints.length];
-      if (endpoint === undefined) break;
+    for (const endpoint of roster.inTurn()) {
+      const address = addressOf(endpoint);
+      if (address === except) continue;
       try {
-        const connection = await open(endpoint, controlLane, closing.signal);
+        const connection = await lanes.open(endpoint, controlLane, closing.signal);
         const answer = await connection.metadata(names);
-        if (answer.nodes.length === 0)
-          throw new ConnectionFailure(`${endpoint.host}:${endpoint.port} knows no brokers.`, true);
+        if (answer.nodes.length === 0) throw new ConnectionFailure(`${address} knows no brokers.`, true);
+        roster.setAnswered(address);
         learn(answer);
         return;
       } catch (error) {
         if (closing.signal.aborted || isAuthenticationFailure(error)) throw error;
-        closeWhere(({ lane }) => lane === controlLane);
+        lanes.closeWhere((other, lane) => other === address && lane === controlLane);
+        setSilent(address);
         last = error;
       }
     }
@@ -198,26 +201,45 @@ export function createCluster(options: ClusterOptions): Cluster {
       const error = await watch();
       if (closing.signal.aborted) return;
       setDisconnected(error);
-      closeWhere(({ lane }) => lane === controlLane);
+      lanes.closeWhere((_, lane) => lane === controlLane);
       await reconnect();
     }
   }
 
-  /** Resolves with what broke the way. */
+  /** Resolves with what broke the way, when no broker answers any more. */
   async function watch(): Promise<Error> {
-    const { signal } = trouble;
-    while (!signal.aborted) {
-      await sleep(clock, pingInterval(options), signal).catch(() => undefined);
-      const due = clock.monotonic() - refreshedAt >= options.metadataMaxAgeMs;
+    let rounds = 0;
+    for (;;) {
+      rounds = isSettled() ? 0 : rounds + 1;
+      const settling = rounds > 0 && rounds <= settlingRounds;
+      const restMs = settling ? backoffDelay(backoff, rounds, environment.random()) : pingInterval(options);
+      await sleep(clock, restMs, trouble.signal).catch(() => undefined);
+      if (closing.signal.aborted) return closedError();
+      const struck = trouble.signal.aborted ? (trouble.signal.reason as Trouble) : undefined;
+      if (struck !== undefined) {
+        // The address may be another one's by which the only broker is known.
+        if (roster.size <= 1) return struck.error;
+        trouble = new AbortController();
+        rounds = 0;
+      }
+      // Partitions may have been added, which nobody is told.
+      const due = struck !== undefined || settling || clock.monotonic() - refreshedAt >= options.metadataMaxAgeMs;
       if (due) refreshedAt = clock.monotonic();
       try {
-        // Partitions may have been added, which nobody is told.
-        await abortable(control(due ? [...topicsKnown.keys()] : []), signal);
+        await abortable(control(due ? [...topicsKnown.keys()] : [], struck?.address), trouble.signal);
       } catch (error) {
-        if (!signal.aborted) return error instanceof Error ? error : new Error(String(error));
+        // Then the next round looks at it.
+        if (trouble.signal.aborted) continue;
+        return struck?.error ?? (error instanceof Error ? error : new Error(String(error)));
       }
     }
-    return signal.reason as Error;
+  }
+
+  /** Whether every partition is led by somebody who answers. */
+  function isSettled(): boolean {
+    return [...topicsKnown.values()].every(({ partitions }) =>
+      partitions.every(({ leader }) => roster.answers(leader)),
+    );
   }
 
   async function reconnect(): Promise<void> {
@@ -231,7 +253,7 @@ export function createCluster(options: ClusterOptions): Cluster {
         // All else is the outage, which was told.
         if (isAuthenticationFailure(error) && !refused) options.onRefused(error);
         refused ||= isAuthenticationFailure(error);
-        await sleep(clock, backoffDelay(backoff, attempt, environment.random()), closing.signal).catch(() => undefined);
+        await pause(attempt, closing.signal).catch(() => undefined);
       }
     }
   }
@@ -242,13 +264,14 @@ export function createCluster(options: ClusterOptions): Cluster {
     fresh = false,
   ): Promise<ReadonlyMap<string, TopicMetadata>> {
     const asked = new Set(names);
-    const unknown = fresh ? [...asked] : [...asked].filter((name) => !topicsKnown.has(name));
-    if (unknown.length > 0) {
-      const connection = await any(controlLane, signal);
-      const answer = await abortable(connection.metadata(unknown), signal);
+    let unknown = fresh ? [...asked] : [...asked].filter((name) => !topicsKnown.has(name));
+    for (let attempt = 1; unknown.length > 0; attempt++) {
+      const answer = await ask((connection) => connection.metadata(unknown), signal);
       learn(answer);
       for (const { name, error } of answer.topics)
         if (error === errorCodes.TOPIC_AUTHORIZATION_FAILED) throw kafkaError(error, `topic ${JSON.stringify(name)}`);
+      unknown = answer.topics.filter(isElecting).map(({ name }) => name);
+      if (unknown.length > 0) await pause(attempt, signal);
     }
     const found = new Map<string, TopicMetadata>();
     for (const name of asked) {
@@ -258,19 +281,35 @@ export function createCluster(options: ClusterOptions): Cluster {
     return found;
   }
 
+  function pause(attempt: number, signal: AbortSignal): Promise<void> {
+    return sleep(clock, backoffDelay(backoff, attempt, environment.random()), signal);
+  }
+
+  /** Each broker is asked before it fails. */
+  async function ask<Answer>(
+    question: (connection: BrokerConnection) => Promise<Answer>,
+    signal: AbortSignal,
+  ): Promise<Answer> {
+    for (let left = roster.size; ; left--) {
+      try {
+        const connection = await any(controlLane, signal);
+        return await abortable(question(connection), signal);
+      } catch (error) {
+        if (left <= 1 || !(error instanceof ConnectionFailure)) throw error;
+      }
+    }
+  }
+
   async function any(lane: string, signal: AbortSignal): Promise<BrokerConnection> {
-    const control = [...connections.values()].find((entry) => entry.lane === controlLane);
-    if (control !== undefined && lane === controlLane) return abortable(control.opening, signal);
-    const [host, port] = splitEndpoint(control?.endpoint);
-    const endpoint = host === undefined ? ([...nodes.values()][0] ?? options.brokers[0]) : { host, port };
+    const [endpoint] = roster.inTurn();
     if (endpoint === undefined) throw new ConnectionFailure("No broker is known.", false);
-    return open(endpoint, lane, signal);
+    return lanes.open(endpoint, lane, signal);
   }
 
   async function node(id: number, lane: string, signal: AbortSignal): Promise<BrokerConnection> {
-    const endpoint = nodes.get(id);
+    const endpoint = roster.endpoint(id);
     if (endpoint === undefined) throw new ConnectionFailure(`The broker ${id} is not known.`, false);
-    return open(endpoint, lane, signal);
+    return lanes.open(endpoint, lane, signal);
   }
 
   return {
@@ -281,7 +320,7 @@ export function createCluster(options: ClusterOptions): Cluster {
       return closing.signal.aborted;
     },
     get size() {
-      return nodes.size;
+      return roster.size;
     },
     get outage() {
       return outage.signal;
@@ -298,7 +337,7 @@ export function createCluster(options: ClusterOptions): Cluster {
           if (isAuthenticationFailure(error)) throw error;
           if (!signal.aborted) {
             last = error;
-            await sleep(clock, backoffDelay(backoff, attempt, environment.random()), signal).catch(() => undefined);
+            await pause(attempt, signal).catch(() => undefined);
           }
           if (signal.aborted) throw connectionFailed(options.brokers, last ?? signal.reason);
         }
@@ -315,33 +354,32 @@ export function createCluster(options: ClusterOptions): Cluster {
 
     node,
     any,
-    controller: (lane, signal) => (nodes.has(controllerId) ? node(controllerId, lane, signal) : any(lane, signal)),
+    controller: (lane, signal) => (roster.answers(controllerId) ? node(controllerId, lane, signal) : any(lane, signal)),
 
     async coordinator(group, lane, signal) {
       for (let attempt = 1; ; attempt++) {
         const known = coordinators.get(group);
-        if (known !== undefined && nodes.has(known)) return node(known, lane, signal);
-        const asked = await any(controlLane, signal);
-        const { error, node: id } = await abortable(asked.findCoordinator(group), signal);
+        if (known !== undefined && roster.endpoint(known) !== undefined) return node(known, lane, signal);
+        if (attempt > 1) await pause(attempt - 1, signal);
+        const { error, node: id } = await ask((connection) => connection.findCoordinator(group), signal);
         if (error === 0) {
+          if (roster.endpoint(id) === undefined) learn(await ask((connection) => connection.metadata([]), signal));
           coordinators.set(group, id);
-          if (!nodes.has(id)) learn(await abortable(asked.metadata([]), signal));
         } else if (
           error !== errorCodes.COORDINATOR_NOT_AVAILABLE &&
           error !== errorCodes.COORDINATOR_LOAD_IN_PROGRESS
         ) {
           throw kafkaError(error, `group ${JSON.stringify(group)}`);
         }
-        if (error !== 0) await sleep(clock, backoffDelay(backoff, attempt, environment.random()), signal);
       }
     },
     forgetCoordinator: (group) => void coordinators.delete(group),
-    closeLane: (lane) => closeWhere((entry) => entry.lane === lane),
+    closeLane: (lane) => lanes.closeWhere((_, other) => other === lane),
 
     topics,
     leader(topic, partition) {
-      const found = topicsKnown.get(topic)?.partitions[partition];
-      return found === undefined || !hasLeader(found) ? undefined : found.leader;
+      const id = topicsKnown.get(topic)?.partitions[partition]?.leader ?? -1;
+      return id < 0 ? undefined : id;
     },
 
     close() {
@@ -350,23 +388,13 @@ export function createCluster(options: ClusterOptions): Cluster {
       closing.abort(closedError());
       outage.abort(closedError());
       up.reject(closedError());
-      trouble.abort(closedError());
-      closeWhere(() => true);
+      trouble.abort();
+      lanes.closeWhere(() => true);
     },
   };
 }
 
-/** A topic in the making has an error of its own, or partitions without leaders. */
-function usable(topic: TopicMetadata): boolean {
-  return topic.error === 0 && topic.partitions.length > 0;
-}
-
-function hasLeader({ leader }: PartitionMetadata): boolean {
-  return leader >= 0;
-}
-
-function splitEndpoint(address: string | undefined): [host: string | undefined, port: number] {
-  if (address === undefined) return [undefined, 0];
-  const colon = address.lastIndexOf(":");
-  return [address.slice(0, colon), Number(address.slice(colon + 1))];
+/** It will have leaders soon: whoever asks again hears of them. */
+function isElecting({ error }: TopicMetadata): boolean {
+  return errorClass(error) === "retriable";
 }

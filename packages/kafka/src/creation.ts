@@ -1,7 +1,7 @@
 /** Making topics, at the same moment as others perhaps. */
 import { abortable, PosthornError } from "@posthorn/core/transport";
 import type { Asking } from "./asking.ts";
-import type { TopicMetadata } from "./client.ts";
+import type { BrokerConnection, TopicMetadata } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorClass, errorCodes, errorName } from "./errors.ts";
@@ -33,20 +33,33 @@ export type TopicMaker = (
   signal: AbortSignal,
 ) => Promise<Topics>;
 
+/** Or as many as there are brokers, where they are fewer. */
 const defaultReplicas = 3;
+const tooManyReplicas = errorCodes.INVALID_REPLICATION_FACTOR;
+type CreateAnswers = Awaited<ReturnType<BrokerConnection["createTopics"]>>;
 /** So many looks before they are asked for again. */
 const looks = 8;
 
 export function createTopicMaker({ cluster, asking, lane, timeoutMs }: TopicMakerOptions): TopicMaker {
   async function create(topics: readonly WantedTopic[], made: Set<string>, signal: AbortSignal): Promise<void> {
     const connection = await cluster.controller(lane, signal);
-    const request = topics.map(({ name, partitions, replicationFactor, config }) => ({
-      name,
-      partitions,
-      replicationFactor: replicationFactor ?? Math.min(defaultReplicas, Math.max(1, cluster.size)),
-      config,
-    }));
-    for (const { topic, error, message } of await abortable(connection.createTopics(request, timeoutMs), signal)) {
+    const createWith = async (some: readonly WantedTopic[], replicas: number): Promise<CreateAnswers> => {
+      const request = some.map(({ name, partitions, replicationFactor = replicas, config }) => ({
+        name,
+        partitions,
+        replicationFactor,
+        config,
+      }));
+      return abortable(connection.createTopics(request, timeoutMs), signal);
+    };
+    // Brokers that are down at the moment count, too: a topic keeps for good the replicas that it is made with.
+    const answers = await createWith(topics, defaultReplicas);
+    const tooMany = new Set(answers.filter(({ error }) => error === tooManyReplicas).map(({ topic }) => topic));
+    const again = topics.filter(({ name, replicationFactor }) => replicationFactor === undefined && tooMany.has(name));
+    const names = new Set(again.map(({ name }) => name));
+    const fewer =
+      again.length === 0 ? [] : await createWith(again, Math.min(defaultReplicas, Math.max(1, cluster.size)));
+    for (const { topic, error, message } of [...answers.filter(({ topic }) => !names.has(topic)), ...fewer]) {
       const what = errorClass(error);
       if (error === 0) made.add(topic);
       else if (what !== "done" && what !== "retriable" && what !== "busy") throw notCreated(topic, error, message);

@@ -50,6 +50,8 @@ export function createFetching(options: FetchingOptions): Fetching {
   const blocked = new WeakMap<HeldWindow, Timer>();
   let woken = false;
   let refreshing = false;
+  /** In a row, for partitions that have no leader. */
+  let leaderlessLooks = 0;
   /** In a row, by broker. */
   const failures = new Map<number, number>();
   const over = (): boolean => ending.aborted || cluster.closed;
@@ -81,7 +83,8 @@ export function createFetching(options: FetchingOptions): Fetching {
         else others.push(window);
       }
     }
-    if (leaderless.size > 0) void refresh(leaderless);
+    if (leaderless.size === 0) leaderlessLooks = 0;
+    else if (!refreshing) void refresh(leaderless, ++leaderlessLooks);
     const share = Math.ceil((Math.max(0, room.messages) + Math.max(0, room.delays)) / byLeader.size);
     for (const [leader, led] of byLeader) {
       const windows = led.filter(({ slot }) => room[slot.slot.kind] > 0);
@@ -162,14 +165,16 @@ export function createFetching(options: FetchingOptions): Fetching {
   }
 
   /** Asks who leads what, and tells of what does not exist. */
-  async function refresh(topics: ReadonlySet<string>): Promise<void> {
+  async function refresh(topics: ReadonlySet<string>, looks = 1): Promise<void> {
     if (refreshing || over()) return;
     refreshing = true;
     try {
       const found = await cluster.topics(topics, ending, true);
       failures.delete(anyBroker);
       for (const topic of topics) if (!found.has(topic)) options.onMissing(topic);
-      await sleep(clock, impatientMs, ending);
+      // What was learnt is of use at once.
+      wake();
+      await sleep(clock, backoffDelay(retryBackoff, looks, environment.random()), ending);
     } catch (error) {
       if (over()) return;
       if (!(error instanceof ConnectionFailure)) options.onFailed(error);

@@ -261,8 +261,9 @@ export function createIntake(options: IntakeOptions): Intake {
       if (unopened.length === 0 || ending.signal.aborted) return;
       // One that is to be given up again may yet stay.
       const active = unopened.filter((slot) => slot.active);
-      if (active.length > 0 && (await tryToOpen(active, attempt > 1))) {
-        unopened = unopened.filter((slot) => !active.includes(slot));
+      const opened = active.length === 0 ? [] : await tryToOpen(active, attempt > 1);
+      if (opened.length > 0) {
+        unopened = unopened.filter((slot) => !opened.includes(slot));
         onOpened();
       }
       if (unopened.length === 0) return;
@@ -279,16 +280,16 @@ export function createIntake(options: IntakeOptions): Intake {
     upkeep.trim();
   }
 
-  async function tryToOpen(slots: readonly HeldSlot[], fresh: boolean): Promise<boolean> {
+  async function tryToOpen(slots: readonly HeldSlot[], fresh: boolean): Promise<readonly HeldSlot[]> {
     // What is written down about a slot is written before others can have it.
     for (const slot of slots) slot.opening = true;
     try {
       return await openAll(slots, fresh);
     } catch (error) {
-      if (ending.signal.aborted) return false;
+      if (ending.signal.aborted) return [];
       if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
       await cluster.ready(ending.signal).catch(() => undefined);
-      return false;
+      return [];
     } finally {
       for (const slot of slots) {
         slot.opening = false;
@@ -299,12 +300,12 @@ export function createIntake(options: IntakeOptions): Intake {
 
   const isOurs = (slot: HeldSlot): boolean => held.get(slot.id) === slot;
 
-  async function openAll(slots: readonly HeldSlot[], fresh: boolean): Promise<boolean> {
+  async function openAll(slots: readonly HeldSlot[], fresh: boolean): Promise<readonly HeldSlot[]> {
     const topics = await upkeep.find(ending.signal, fresh);
     for (const topic of [main, retry, delay]) {
       if (topics.has(topic)) continue;
       await upkeep.makeAgain(topic);
-      return false;
+      return [];
     }
     retryPartitions = topics.get(retry)?.partitions.length ?? 0;
     const exists = ({ topic, partition }: TopicPartition): boolean =>

@@ -25,6 +25,7 @@ import type {
   JoinRequest,
   NewTopic,
   OffsetCommit,
+  OpenConnection,
   PartitionAnswer,
   ProduceRequest,
   TopicConfig,
@@ -38,19 +39,8 @@ import { decodeFetchAnswer } from "./fetch-answer.ts";
 import type { KafkaSasl, KafkaTokenLogin } from "./options.ts";
 import { encodeRecordBatch } from "./record-batch.ts";
 
-/**
- * Connects and authenticates.
- *
- * @param onEnd called once when the connection ends otherwise than by `close`; `idle` when the broker closed in good order what
- * nobody was using, as it does after ten minutes
- * @throws ConnectionFailure, AUTHENTICATION_FAILED; the signal's reason when it fires first
- */
-export async function openConnection(
-  endpoint: Endpoint,
-  settings: ConnectionSettings,
-  onEnd: (error: Error, idle: boolean) => void,
-  signal: AbortSignal,
-): Promise<BrokerConnection> {
+/** As {@link OpenConnection} says. */
+export const openConnection: OpenConnection = async (endpoint, settings, onEnd, signal) => {
   signal.throwIfAborted();
   const connection = new KafkajsConnection(endpoint, settings, onEnd);
   const giveUp = (): void => connection.close();
@@ -65,7 +55,7 @@ export async function openConnection(
   } finally {
     signal.removeEventListener("abort", giveUp);
   }
-}
+};
 
 /** Everything that matters comes as an error; kafkajs's own log would go past the application's. */
 const silent: KafkajsLogger = {

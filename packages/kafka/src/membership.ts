@@ -323,12 +323,19 @@ export function createMembership(options: MembershipOptions): Membership {
       if (memberId === "" || ending.signal.aborted) return;
       const left = session();
       joined = false;
-      try {
-        const connection = await abortable(coordinator(signal), signal);
-        await abortable(connection.leaveGroup(left), signal);
-      } catch (error) {
-        // The session's end does the same, later.
-        if (!signal.aborted && !(error instanceof ConnectionFailure)) throw error;
+      for (let attempt = 1; !signal.aborted; attempt++) {
+        try {
+          const connection = await abortable(coordinator(signal), signal);
+          await abortable(connection.leaveGroup(left), signal);
+          return;
+        } catch (error) {
+          if (signal.aborted) return;
+          if (!(error instanceof ConnectionFailure)) throw error;
+          // The session's end does the same, later.
+          if (!cluster.connected) return;
+          cluster.forgetCoordinator(group);
+        }
+        await sleep(clock, backoffDelay(joinBackoff, attempt, environment.random()), signal).catch(() => undefined);
       }
     },
 

@@ -1,6 +1,6 @@
 import { describe, expect, test } from "vitest";
 import type { CommittedOffset, OffsetCommit, TopicPartition } from "./client.ts";
-import { ConnectionFailure, logEnd } from "./client.ts";
+import { logEnd } from "./client.ts";
 import { errorCodes, kafkaError } from "./errors.ts";
 import { createFetchCluster } from "./fetch-cluster.fixture.ts";
 import { HeldSlot } from "./held-slot.ts";
@@ -82,7 +82,7 @@ describe("it begins", () => {
   test("where the group has come to, and at the log's start where the group has not been", async () => {
     const [slot, delay] = [messages(0), delays(1)];
     const { open } = setting({ "orders/0": { offset: 12 }, "orders.delay/1": { offset: 15 } });
-    await expect(open(slot, delay)).resolves.toBe(true);
+    await expect(open(slot, delay)).resolves.toEqual([slot, delay]);
     expect([positions(slot), positions(delay)]).toEqual([[12, 10], [15]]);
     expect(slot.windows.map(({ committed, logStart }) => [committed, logStart])).toEqual([
       [12, 10],
@@ -132,7 +132,7 @@ describe("that we are here", () => {
   test("is not written in delays, which run no handler", async () => {
     const slot = delays(0);
     const { open, written } = setting();
-    await expect(open(slot)).resolves.toBe(true);
+    await expect(open(slot)).resolves.toEqual([slot]);
     expect(written).toEqual([]);
     expect(positions(slot)).toEqual([10]);
   });
@@ -143,7 +143,7 @@ describe("nothing is opened", () => {
     const slots = [messages(0), messages(1)];
     const { open, outcomes } = setting();
     outcomes.push("done", "done", "done", outcome);
-    await expect(open(...slots)).resolves.toBe(false);
+    await expect(open(...slots)).resolves.toEqual([]);
     expect(slots.flatMap(positions)).toEqual([]);
   });
 
@@ -160,7 +160,7 @@ describe("nothing is opened", () => {
     const [lost, kept] = [messages(0), messages(1)];
     const world = setting();
     world.onAsked = () => lost.void(new Error("lost"));
-    await expect(world.open(lost, kept)).resolves.toBe(true);
+    await expect(world.open(lost, kept)).resolves.toEqual([kept]);
     expect(world.written.map((each) => each.split(" ")[0])).toEqual(["orders/1@10", "orders.retry/1@10"]);
     expect([positions(lost), positions(kept)]).toEqual([[], [10, 10]]);
   });
@@ -182,15 +182,16 @@ describe("where the logs begin and end", () => {
     await expect(setting().places.startOf({ topic: "orders", partition: 1 })).resolves.toBe(10);
   });
 
-  test("is to be asked again where there is no leader: who it is was asked meanwhile", async () => {
+  test("is to be asked again where there is no leader, which holds up no other: who it is was asked meanwhile", async () => {
     const slot = messages(0);
     const { open, cluster, written } = setting();
     cluster.leaders.set("orders", [undefined, 2]);
     await cluster.cluster.topics(["orders"], new AbortController().signal, true);
     cluster.leaders.set("orders", [2, 2]);
-    await expect(open(slot)).rejects.toThrow(ConnectionFailure);
-    expect([written, positions(slot)]).toEqual([[], []]);
-    await expect(open(slot)).resolves.toBe(true);
+    const other = messages(1);
+    await expect(open(slot, other)).resolves.toEqual([other]);
+    expect([written[0], positions(slot)]).toEqual([`orders/1@10 {"by":"me"}`, []]);
+    await expect(open(slot)).resolves.toEqual([slot]);
   });
 
   test.each(["NOT_LEADER_OR_FOLLOWER", "UNKNOWN_TOPIC_OR_PARTITION"] as const)(
@@ -200,7 +201,7 @@ describe("where the logs begin and end", () => {
       const { open, refusals, asked, cluster, written } = setting();
       refusals.set("orders/0", errorCodes[code]);
       cluster.leaders.set("orders", [3, 2]);
-      await expect(open(slot)).rejects.toThrow(ConnectionFailure);
+      await expect(open(slot)).resolves.toEqual([]);
       expect([written, positions(slot)]).toEqual([[], []]);
       refusals.clear();
       await open(slot);

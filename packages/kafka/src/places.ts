@@ -39,10 +39,13 @@ export interface Places {
    * Gives the slots their windows, which begin where the group has come to. That we are here is written down first: whoever
    * comes after a crash shall see it.
    *
-   * @returns false when the group has moved on meanwhile
+   * @returns those that have them now; none when the group has moved on meanwhile
    * @throws ConnectionFailure when it is to be tried again
    */
-  open(slots: readonly HeldSlot[], partitionsOf: (slot: HeldSlot) => readonly TopicPartition[]): Promise<boolean>;
+  open(
+    slots: readonly HeldSlot[],
+    partitionsOf: (slot: HeldSlot) => readonly TopicPartition[],
+  ): Promise<readonly HeldSlot[]>;
   /** The oldest offset that is still there. */
   startOf(partition: TopicPartition): Promise<number>;
 }
@@ -50,36 +53,34 @@ export interface Places {
 export function createPlaces(options: PlacesOptions): Places {
   const { cluster, membership, lane, instance, ending } = options;
 
+  /** By partition. Of those that nobody leads at present, or whose leader does not answer, nothing is known; who leads them is asked. */
   async function offsets(
     partitions: readonly TopicPartition[],
     time: typeof logStart | typeof logEnd,
-  ): Promise<(place: TopicPartition) => number> {
+  ): Promise<ReadonlyMap<string, number>> {
     const found = new Map<string, number>();
-    const byLeader = Map.groupBy(partitions, ({ topic, partition }) => cluster.leader(topic, partition) ?? -1);
-    for (const [leader, places] of byLeader) {
-      if (leader === -1) {
-        const topics = places.map(({ topic }) => topic);
-        await cluster.topics(topics, ending, true);
-        throw new ConnectionFailure("Some partitions have no leader at present.", false);
-      }
+    const stale = new Set<string>();
+    const ask = async (leader: number, places: readonly TopicPartition[]): Promise<void> => {
       const connection = await cluster.node(leader, lane, ending);
-      const answers = await connection.listOffsets(places.map((place) => ({ ...place, time })));
-      for (const { topic, partition, error, offset } of answers) {
-        if (error !== 0) await refused(topic, error);
-        found.set(id({ topic, partition }), Number(offset));
+      for (const { topic, partition, error, offset } of await connection.listOffsets(
+        places.map((place) => ({ ...place, time })),
+      )) {
+        if (error === 0) found.set(id({ topic, partition }), Number(offset));
+        else if (isPassing(error)) stale.add(topic);
+        else throw kafkaError(error, `topic ${JSON.stringify(topic)}`);
+      }
+    };
+    for (const [leader, places] of Map.groupBy(partitions, (place) => cluster.leader(place.topic, place.partition))) {
+      try {
+        if (leader === undefined) throw new ConnectionFailure("Some partitions have no leader at present.", false);
+        await ask(leader, places);
+      } catch (error) {
+        if (!(error instanceof ConnectionFailure)) throw error;
+        for (const { topic } of places) stale.add(topic);
       }
     }
-    return (place) => found.get(id(place)) ?? 0;
-  }
-
-  async function refused(topic: string, code: number): Promise<never> {
-    await cluster.topics([topic], ending, true);
-    const error = kafkaError(code, `topic ${JSON.stringify(topic)}`);
-    const meaning = errorClass(code);
-    // A topic that was just made is not known to every broker yet.
-    if (meaning === "retriable" || meaning === "unroutable")
-      throw new ConnectionFailure(error.message, true, { cause: error });
-    throw error;
+    if (stale.size > 0) await cluster.topics(stale, ending, true);
+    return found;
   }
 
   return {
@@ -88,12 +89,13 @@ export function createPlaces(options: PlacesOptions): Places {
       const answers = await membership.committed(partitions, ending);
       const committed = new Map(answers.map((answer) => [id(answer), answer]));
       const [logStarts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
+      const isFound = (place: TopicPartition): boolean => logStarts.has(id(place)) && ends.has(id(place));
       // What was lost meanwhile may be somebody else's by now.
-      const present = slots.filter(({ lost }) => !lost.aborted);
+      const present = slots.filter((slot) => !slot.lost.aborted && partitionsOf(slot).every(isFound));
       const opened = present.map((slot) =>
         partitionsOf(slot).map((place) => {
           const known = committed.get(id(place));
-          const [start, end] = [logStarts(place), ends(place)];
+          const [start, end] = [logStarts.get(id(place)) ?? 0, ends.get(id(place)) ?? 0];
           // What lies behind the log's end is of another log of the same name: to begin there would leave messages out.
           const isKnown = known !== undefined && known.offset >= 0n && known.offset <= end;
           const from = isKnown ? Number(known.offset) : start;
@@ -114,14 +116,25 @@ export function createPlaces(options: PlacesOptions): Places {
       );
       const refusal = outcomes.find((outcome) => outcome instanceof Error);
       if (refusal !== undefined) throw refusal;
-      if (!outcomes.every((outcome) => outcome === "done")) return false;
+      if (!outcomes.every((outcome) => outcome === "done")) return [];
       present.forEach((slot, index) => (slot.windows = opened[index] ?? []));
-      return true;
+      return present;
     },
-    startOf: async (partition) => (await offsets([partition], logStart))(partition),
+
+    async startOf(partition) {
+      const start = (await offsets([partition], logStart)).get(id(partition));
+      if (start === undefined) throw new ConnectionFailure(`The leader of ${id(partition)} does not answer.`, true);
+      return start;
+    },
   };
 }
 
 function id({ topic, partition }: TopicPartition): string {
   return `${topic} ${partition}`;
+}
+
+function isPassing(code: number): boolean {
+  const meaning = errorClass(code);
+  // A topic that was just made is not known to every broker yet.
+  return meaning === "retriable" || meaning === "unroutable";
 }

@@ -59,9 +59,13 @@ test("what is missing is made; then two questions tell that nothing is", async (
   expect(kafka.asked).toEqual(["topics", "topicConfigs"]);
 });
 
-test("without a word about replicas there are three, or as many as brokers", async () => {
+test("without a word about replicas there are three, also when some brokers are down, or as many as brokers", async () => {
   const { kafka, apply } = setup();
   await apply(queueTopology);
+  kafka.registered = 3;
+  const channel = { kind: "queue", name: "bills", ordered: false } as const;
+  await apply({ channels: [channel], groups: [] });
+  expect(kafka.topics.get("bills")?.replicas).toBe(3);
   for (const id of [2, 3, 4, 5]) kafka.nodes.add(id);
   await apply(topicTopology);
   expect([kafka.topics.get("orders")?.replicas, kafka.topics.get("events")?.replicas]).toEqual([1, 3]);
@@ -222,7 +226,8 @@ test.each([
   ["UNKNOWN_SERVER_ERROR", "TRANSPORT_FAILED", /"orders"/],
 ] as const)("%s ends it with %s", async (answer, code, text) => {
   const { kafka, apply } = setup();
-  kafka.refusals.set("createTopics", [errorCodes[answer]]);
+  // A second time, where fewer replicas are tried.
+  kafka.refusals.set("createTopics", [errorCodes[answer], errorCodes[answer]]);
   await expect(apply(queueTopology)).rejects.toMatchObject({ code, message: expect.stringMatching(text) as string });
 });
 

@@ -145,6 +145,7 @@ describe("whether the topics exist", () => {
     await clock.advance(10_000);
     cluster.topicsFail = undefined;
     cluster.connect();
+    await clock.advance(1_000);
     await expect(exist).resolves.toBe(true);
   });
 });

@@ -160,12 +160,13 @@ export function createUpkeep(options: UpkeepOptions): Upkeep {
     },
 
     async exist(signal) {
-      for (;;) {
+      for (let attempt = 1; ; attempt++) {
         try {
           return (await find(signal, true)).size === all.length;
         } catch (error) {
           if (!(error instanceof ConnectionFailure)) throw error;
           await cluster.ready(signal);
+          await sleep(clock, backoffDelay(retryBackoff, attempt, environment.random()), signal);
         }
       }
     },

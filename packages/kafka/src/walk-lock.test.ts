@@ -120,28 +120,47 @@ test("who gives up while it waits leaves", async () => {
   expect(kafka.asked.at(-1)).toBe("leaveGroup");
 });
 
-test("who loses the connection leaves when it is back", async () => {
-  const { kafka, clock, lock, held } = setup(joined("me"));
-  const work = expect(lock()).rejects.toBeInstanceOf(ConnectionFailure);
+test("a place outlives a lost connection", async () => {
+  const { kafka, clock, lock, held, release } = setup(joined("me"));
+  const work = lock();
   await clock.advance(100);
-  expect(held()).toBeDefined();
   let failures = 0;
   kafka.intercept = () => {
     if (failures++ < 3) throw new ConnectionFailure("cut", true);
   };
-  await clock.advance(2_000);
+  await clock.advance(40_000);
+  expect(held()?.aborted).toBe(false);
+  release();
   await work;
-  expect(kafka.asked.filter((api) => api === "leaveGroup")).toHaveLength(3);
+  expect(kafka.asked.filter((api) => api === "joinGroup")).toHaveLength(1);
 });
 
-test("a lost connection and a lack of rights end it", async () => {
-  const { kafka, clock, lock } = setup();
+test("work ends when nothing was heard of the group for a session", async () => {
+  const { kafka, clock, lock, held } = setup(joined("me"));
+  const work = expect(lock()).rejects.toMatchObject({ code: "CONNECTION_LOST" });
+  await clock.advance(100);
   kafka.intercept = () => {
     throw new ConnectionFailure("cut", true);
   };
-  await expect(lock()).rejects.toBeInstanceOf(ConnectionFailure);
+  await clock.advance(29_000);
+  expect(held()?.aborted).toBe(false);
+  await clock.advance(2_000);
+  expect(held()?.aborted).toBe(true);
   kafka.intercept = () => undefined;
-  kafka.joins.push(refused(errorCodes.GROUP_AUTHORIZATION_FAILED));
-  await expect(lock()).rejects.toMatchObject({ code: "ACCESS_REFUSED" });
-  await clock.advance(0);
+  await clock.advance(2_000);
+  await work;
+  expect(kafka.asked.at(-1)).toBe("leaveGroup");
+});
+
+test("who has no place yet tries again after a lost connection, and gives up for a lack of rights", async () => {
+  const { kafka, clock, lock, held } = setup(refused(errorCodes.GROUP_AUTHORIZATION_FAILED));
+  kafka.intercept = () => {
+    throw new ConnectionFailure("cut", true);
+  };
+  const work = expect(lock()).rejects.toMatchObject({ code: "ACCESS_REFUSED" });
+  await clock.advance(60_000);
+  kafka.intercept = () => undefined;
+  await clock.advance(2_000);
+  await work;
+  expect(held()).toBeUndefined();
 });

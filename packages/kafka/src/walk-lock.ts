@@ -3,7 +3,7 @@
  * called after the dead letters' topic, and the member that Kafka makes its leader may walk. A leader stays one until it leaves, or was
  * not heard of for a session; then it is another's turn.
  */
-import type { TransportEnvironment } from "@posthorn/core/transport";
+import type { Timer, TransportEnvironment } from "@posthorn/core/transport";
 import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
@@ -27,7 +27,7 @@ let lastLane = 0;
  * Waits for the lock, works, and gives it back.
  *
  * @param work its signal fires as the given one does, and when the lock is lost
- * @throws CONNECTION_LOST when the lock is lost; ACCESS_REFUSED; the signal's reason; ConnectionFailure; what `work` throws
+ * @throws CONNECTION_LOST when the lock is lost; ACCESS_REFUSED; the signal's reason; what `work` throws
  */
 export async function withWalkLock(
   options: WalkLockOptions,
@@ -58,8 +58,8 @@ interface Place {
   leave(): Promise<void>;
 }
 
-/** @param end ends it, which does not mean leaving */
-function takePlace({ cluster, settings, environment }: WalkLockOptions, group: string, end: AbortSignal): Place {
+/** @param given ends it, which does not mean leaving */
+function takePlace({ cluster, settings, environment }: WalkLockOptions, group: string, given: AbortSignal): Place {
   const { clock } = environment;
   const { sessionTimeoutMs } = settings;
   const heartbeatMs = Math.min(settings.heartbeatIntervalMs, longestHeartbeatMs);
@@ -70,11 +70,17 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
   let isFirst = false;
   let memberId = "";
   let generation = -1;
+  /** When the last request was sent that the group answered. */
+  let heardAt = clock.monotonic();
+  const silence = new AbortController();
+  let silenceTimer: Timer | undefined;
+  const end = AbortSignal.any([given, silence.signal]);
 
   /** @returns whether it has a place now */
   async function join(): Promise<boolean> {
     const connection = await cluster.coordinator(group, lane, end);
     const metadata = encodeSubscription([], "");
+    const sentAt = clock.monotonic();
     const request = { group, memberId, sessionTimeoutMs, rebalanceTimeoutMs: sessionTimeoutMs, protocol, metadata };
     const joined = await abortable(connection.joinGroup(request), end);
     if (joined.error !== 0 && joined.error !== errorCodes.MEMBER_ID_REQUIRED) return refused(joined.error);
@@ -86,6 +92,7 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
     const shares = leads ? joined.members.map(({ id }) => ({ memberId: id, assignment: nothing })) : [];
     const { error } = await abortable(connection.syncGroup({ group, generation, memberId }, shares), end);
     if (error !== 0) return refused(error);
+    heard(sentAt);
     isFirst = leads;
     if (leads) first.resolve();
     return true;
@@ -93,21 +100,46 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
 
   /** Until somebody joins or leaves. */
   async function stay(): Promise<void> {
-    for (;;) {
+    for (let code = 0; code === 0;) {
       await sleep(clock, heartbeatMs, end);
-      const connection = await cluster.coordinator(group, lane, end);
-      const code = await abortable(connection.heartbeat({ group, generation, memberId }), end);
-      if (code !== 0) {
-        refused(code);
-        return;
-      }
+      code = (await beat().catch(unanswered)) || 0;
+      if (code !== 0) refused(code);
     }
+  }
+
+  async function beat(): Promise<number> {
+    const connection = await cluster.coordinator(group, lane, end);
+    const sentAt = clock.monotonic();
+    const code = await abortable(connection.heartbeat({ group, generation, memberId }), end);
+    if (code === 0) heard(sentAt);
+    return code;
+  }
+
+  function heard(at: number): void {
+    heardAt = at;
+    silenceTimer?.cancel();
+    silenceTimer = undefined;
+  }
+
+  /** The group keeps its place for a session, whichever broker keeps the group by then. */
+  async function unanswered(error: unknown): Promise<false> {
+    if (silence.signal.aborted) throw silence.signal.reason;
+    if (!(error instanceof ConnectionFailure)) throw error;
+    lookElsewhere(error);
+    await cluster.ready(end);
+    return false;
+  }
+
+  function lookElsewhere(reason: Error): void {
+    cluster.forgetCoordinator(group);
+    const leftMs = sessionTimeoutMs - (clock.monotonic() - heardAt);
+    if (isFirst) silenceTimer ??= clock.setTimeout(() => silence.abort(connectionLost(what, reason)), leftMs);
   }
 
   /** @throws when there is no place any more, or none to be had */
   function refused(code: number): false {
     if (code === errorCodes.REBALANCE_IN_PROGRESS) return false;
-    if (errorClass(code) === "retriable") cluster.forgetCoordinator(group);
+    if (errorClass(code) === "retriable") lookElsewhere(kafkaError(code, what));
     else if (errorClass(code) !== "fenced") throw kafkaError(code, what);
     else if (isFirst) throw connectionLost(what, kafkaError(code, what));
     else memberId = "";
@@ -116,7 +148,7 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
 
   async function keep(): Promise<never> {
     for (let failures = 0; ;) {
-      if (await join()) {
+      if (await join().catch(unanswered)) {
         failures = 0;
         await stay();
       } else {
@@ -152,6 +184,7 @@ function takePlace({ cluster, settings, environment }: WalkLockOptions, group: s
         // It was too late, or the transport is closed: the session's end does the same.
       } finally {
         timer.cancel();
+        silenceTimer?.cancel();
         cluster.closeLane(lane);
       }
     },
