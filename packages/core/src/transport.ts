@@ -295,6 +295,8 @@ export type { Clock, Timer } from "./clock.ts";
 export { cloudEventAttributes, messageFromCloudEvent } from "./cloudevents.ts";
 export { isPosthornError, messageOf, PosthornError } from "./errors.ts";
 export type { ErrorCode } from "./errors.ts";
+export { adoptTrace, readForeign } from "./foreign.ts";
+export type { ForeignParts, ReadMessage } from "./foreign.ts";
 export { timeFromUuidv7, uuidv7 } from "./id.ts";
 export { shareOut } from "./share-out.ts";
 export { messageBytes } from "./size.ts";
