@@ -105,6 +105,7 @@ export const retryCases: readonly ContractCase[] = [
         if (data.n === 2) throw new Error("outer", { cause: new Error("middle", { cause: deadLetter("wrapped") }) });
       });
       await Promise.all(numbers(5).map((n) => bus.send(contract, { n })));
+      await got.waitFor(5);
       await world.event(bus, "message.dead-lettered", 2);
       const dead = await subscription.deadLetters.browse();
       const facts = dead.map(({ reason, attempts, errorMessage }) => `${reason} ${attempts} ${errorMessage}`);
