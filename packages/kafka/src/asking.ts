@@ -10,7 +10,7 @@ import type {
   PartitionAnswer,
   TopicPartition,
 } from "./client.ts";
-import { ConnectionFailure } from "./client.ts";
+import { ConnectionFailure, placeOf } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
 import { errorClass, errorCodes, kafkaError } from "./errors.ts";
 
@@ -88,11 +88,11 @@ export function createAsking(cluster: Cluster, environment: TransportEnvironment
         if (mustAskAgain(answer.error)) continue;
         if (answer.error !== 0 && answer.error !== errorCodes.OFFSET_OUT_OF_RANGE)
           throw kafkaError(answer.error, named(answer.topic));
-        done.add(idOf(answer));
+        done.add(placeOf(answer));
         answered.push(answer);
       }
       // A broker that slows a client down answers a fetch without its partitions.
-      left = left.filter((item) => !done.has(idOf(item)));
+      left = left.filter((item) => !done.has(placeOf(item)));
     }
     return answered;
   }
@@ -162,8 +162,4 @@ async function ifAnswered<Answer>(answer: Promise<Answer>): Promise<Answer | und
 /** Of a topic that was just created a broker may not know yet. */
 function mustAskAgain(code: number): boolean {
   return errorClass(code) === "retriable" || code === errorCodes.UNKNOWN_TOPIC_OR_PARTITION;
-}
-
-function idOf({ topic, partition }: TopicPartition): string {
-  return `${topic} ${partition}`;
 }

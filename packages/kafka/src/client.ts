@@ -43,6 +43,11 @@ export interface TopicPartition {
   readonly partition: number;
 }
 
+/** Tells partitions apart. */
+export function placeOf({ topic, partition }: TopicPartition): string {
+  return `${topic} ${partition}`;
+}
+
 /** What was answered for one partition. `error` is the protocol's code, 0 for none. */
 export interface PartitionAnswer extends TopicPartition {
   readonly error: number;

@@ -169,6 +169,12 @@ export function errorClass(code: number): ErrorClass {
   return byCode.get(code)?.class ?? "fatal";
 }
 
+/** Whether the same may succeed later by itself. Of a topic that was just made not every broker knows. */
+export function isPassing(code: number): boolean {
+  const meaning = errorClass(code);
+  return meaning === "retriable" || meaning === "busy" || meaning === "unroutable";
+}
+
 export function errorName(code: number): string {
   return byCode.get(code)?.name ?? `error ${code}`;
 }

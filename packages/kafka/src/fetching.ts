@@ -4,7 +4,7 @@ import { abortable, backoffDelay, sleep } from "@posthorn/core/transport";
 import type { FetchedPartition } from "./client.ts";
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorClass, errorCodes, kafkaError, unreadable } from "./errors.ts";
+import { errorClass, errorCodes, isPassing, kafkaError, unreadable } from "./errors.ts";
 import type { Settings } from "./options.ts";
 import type { HeldWindow } from "./places.ts";
 import { longestWindow } from "./window.ts";
@@ -146,11 +146,10 @@ export function createFetching(options: FetchingOptions): Fetching {
       block(window, impatientMs);
       options.onOutOfRange(window);
     } else {
-      const meaning = errorClass(error);
-      const passing = meaning === "retriable" || meaning === "unroutable";
+      const passing = isPassing(error);
       if (!passing) options.onFailed(kafkaError(error, what));
       block(window, passing ? impatientMs : unreadableRetryMs);
-      if (meaning === "unroutable") options.onMissing(window.topic);
+      if (errorClass(error) === "unroutable") options.onMissing(window.topic);
       void refresh(new Set([window.topic]));
     }
   }

@@ -9,9 +9,9 @@ import { abortable, backoffDelay, messageOf, sleep } from "@posthorn/core/transp
 import type { Claimant, Slot, SlotCounts } from "./assignment.ts";
 import { assignSlots, decodeClaim, encodeClaim } from "./assignment.ts";
 import type { BrokerConnection, CommittedOffset, GroupSession, OffsetCommit, TopicPartition } from "./client.ts";
-import { ConnectionFailure } from "./client.ts";
+import { ConnectionFailure, placeOf } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorClass, errorCodes, kafkaError } from "./errors.ts";
+import { errorCodes, isPassing, kafkaError } from "./errors.ts";
 import { decodeAssignment, decodeSubscription, encodeAssignment, encodeSubscription } from "./group-protocol.ts";
 
 /** The group's assignor, ours alone. */
@@ -351,16 +351,11 @@ export function createMembership(options: MembershipOptions): Membership {
   };
 }
 
-function placeOf({ topic, partition }: TopicPartition): string {
-  return `${topic} ${partition}`;
-}
-
 /** @param code `undefined` when nothing was answered for it */
 function outcomeOf({ topic }: TopicPartition, code: number | undefined): CommitOutcome {
   if (code === 0) return "done";
   if (code === undefined || code === errorCodes.REBALANCE_IN_PROGRESS) return "later";
-  const meaning = errorClass(code);
   // A topic that was deleted is missed, and made again, by who reads it.
-  if (meaning === "retriable" || meaning === "busy" || meaning === "unroutable") return "later";
+  if (isPassing(code)) return "later";
   return kafkaError(code, `the offsets of topic ${JSON.stringify(topic)}`);
 }

@@ -1,8 +1,8 @@
 /** Where a group has come to in its partitions, and where their logs begin and end. */
 import type { TopicPartition } from "./client.ts";
-import { ConnectionFailure, logEnd, logStart } from "./client.ts";
+import { ConnectionFailure, logEnd, logStart, placeOf } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorClass, kafkaError } from "./errors.ts";
+import { isPassing, kafkaError } from "./errors.ts";
 import type { HeldSlot } from "./held-slot.ts";
 import type { Membership } from "./membership.ts";
 import type { Starts } from "./starts.ts";
@@ -65,7 +65,7 @@ export function createPlaces(options: PlacesOptions): Places {
       for (const { topic, partition, error, offset } of await connection.listOffsets(
         places.map((place) => ({ ...place, time })),
       )) {
-        if (error === 0) found.set(id({ topic, partition }), Number(offset));
+        if (error === 0) found.set(placeOf({ topic, partition }), Number(offset));
         else if (isPassing(error)) stale.add(topic);
         else throw kafkaError(error, `topic ${JSON.stringify(topic)}`);
       }
@@ -87,15 +87,15 @@ export function createPlaces(options: PlacesOptions): Places {
     async open(slots, partitionsOf) {
       const partitions = slots.flatMap(partitionsOf);
       const answers = await membership.committed(partitions, ending);
-      const committed = new Map(answers.map((answer) => [id(answer), answer]));
+      const committed = new Map(answers.map((answer) => [placeOf(answer), answer]));
       const [logStarts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
-      const isFound = (place: TopicPartition): boolean => logStarts.has(id(place)) && ends.has(id(place));
+      const isFound = (place: TopicPartition): boolean => logStarts.has(placeOf(place)) && ends.has(placeOf(place));
       // What was lost meanwhile may be somebody else's by now.
       const present = slots.filter((slot) => !slot.lost.aborted && partitionsOf(slot).every(isFound));
       const opened = present.map((slot) =>
         partitionsOf(slot).map((place) => {
-          const known = committed.get(id(place));
-          const [start, end] = [logStarts.get(id(place)) ?? 0, ends.get(id(place)) ?? 0];
+          const known = committed.get(placeOf(place));
+          const [start, end] = [logStarts.get(placeOf(place)) ?? 0, ends.get(placeOf(place)) ?? 0];
           // What lies behind the log's end is of another log of the same name: to begin there would leave messages out.
           const isKnown = known !== undefined && known.offset >= 0n && known.offset <= end;
           const from = isKnown ? Number(known.offset) : start;
@@ -122,19 +122,10 @@ export function createPlaces(options: PlacesOptions): Places {
     },
 
     async startOf(partition) {
-      const start = (await offsets([partition], logStart)).get(id(partition));
-      if (start === undefined) throw new ConnectionFailure(`The leader of ${id(partition)} does not answer.`, true);
+      const start = (await offsets([partition], logStart)).get(placeOf(partition));
+      if (start === undefined)
+        throw new ConnectionFailure(`The leader of ${placeOf(partition)} does not answer.`, true);
       return start;
     },
   };
-}
-
-function id({ topic, partition }: TopicPartition): string {
-  return `${topic} ${partition}`;
-}
-
-function isPassing(code: number): boolean {
-  const meaning = errorClass(code);
-  // A topic that was just made is not known to every broker yet.
-  return meaning === "retriable" || meaning === "unroutable";
 }

@@ -4,7 +4,7 @@
  */
 import { ConnectionFailure } from "./client.ts";
 import type { Cluster } from "./cluster.ts";
-import { errorClass, kafkaError } from "./errors.ts";
+import { isPassing, kafkaError } from "./errors.ts";
 import type { HeldWindow } from "./places.ts";
 
 export interface TrimmingOptions {
@@ -61,9 +61,4 @@ export function createTrimming({ cluster, windows, ending, onFailed }: TrimmingO
       await trimAll().finally(() => (busy = false));
     },
   };
-}
-
-function isPassing(code: number): boolean {
-  const meaning = errorClass(code);
-  return meaning === "retriable" || meaning === "busy" || meaning === "unroutable";
 }
