@@ -64,6 +64,8 @@ const fewestWaiting = 32;
 const mostWaiting = 1_024;
 /** Slots that are given up at about the same time go with one joining. */
 const gatherMs = 30;
+/** So often all slots wait for each other, as after a topic was made; then one without a leader holds up no other. */
+const attemptsTogether = 4;
 const retryBackoff = { initialMs: 50, factor: 2, maxMs: 2_000, jitter: 0.5 } as const;
 
 export function createIntake(options: IntakeOptions): Intake {
@@ -261,7 +263,7 @@ export function createIntake(options: IntakeOptions): Intake {
       if (unopened.length === 0 || ending.signal.aborted) return;
       // One that is to be given up again may yet stay.
       const active = unopened.filter((slot) => slot.active);
-      const opened = active.length === 0 ? [] : await tryToOpen(active, attempt > 1);
+      const opened = active.length === 0 ? [] : await tryToOpen(active, attempt);
       if (opened.length > 0) {
         unopened = unopened.filter((slot) => !opened.includes(slot));
         onOpened();
@@ -280,11 +282,11 @@ export function createIntake(options: IntakeOptions): Intake {
     upkeep.trim();
   }
 
-  async function tryToOpen(slots: readonly HeldSlot[], fresh: boolean): Promise<readonly HeldSlot[]> {
+  async function tryToOpen(slots: readonly HeldSlot[], attempt: number): Promise<readonly HeldSlot[]> {
     // What is written down about a slot is written before others can have it.
     for (const slot of slots) slot.opening = true;
     try {
-      return await openAll(slots, fresh);
+      return await openAll(slots, attempt);
     } catch (error) {
       if (ending.signal.aborted) return [];
       if (!(error instanceof ConnectionFailure)) onFailed(`The place of the group ${quoted} cannot be found`, error);
@@ -300,8 +302,8 @@ export function createIntake(options: IntakeOptions): Intake {
 
   const isOurs = (slot: HeldSlot): boolean => held.get(slot.id) === slot;
 
-  async function openAll(slots: readonly HeldSlot[], fresh: boolean): Promise<readonly HeldSlot[]> {
-    const topics = await upkeep.find(ending.signal, fresh);
+  async function openAll(slots: readonly HeldSlot[], attempt: number): Promise<readonly HeldSlot[]> {
+    const topics = await upkeep.find(ending.signal, attempt > 1);
     for (const topic of [main, retry, delay]) {
       if (topics.has(topic)) continue;
       await upkeep.makeAgain(topic);
@@ -310,7 +312,7 @@ export function createIntake(options: IntakeOptions): Intake {
     retryPartitions = topics.get(retry)?.partitions.length ?? 0;
     const exists = ({ topic, partition }: TopicPartition): boolean =>
       topics.get(topic)?.partitions[partition] !== undefined;
-    return places.open(slots, ({ slot }) => partitionsOf(slot).filter(exists));
+    return places.open(slots, ({ slot }) => partitionsOf(slot).filter(exists), attempt > attemptsTogether);
   }
 
   function onSettled(slot: HeldSlot): void {

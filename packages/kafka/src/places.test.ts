@@ -68,7 +68,12 @@ function setting(committed: Committed = {}) {
     instance: "me",
     ending: new AbortController().signal,
   });
-  return Object.assign(world, { cluster, places, open: (...slots: HeldSlot[]) => places.open(slots, partitionsOf) });
+  return Object.assign(world, {
+    cluster,
+    places,
+    open: (...slots: HeldSlot[]) => places.open(slots, partitionsOf, true),
+    openTogether: (...slots: HeldSlot[]) => places.open(slots, partitionsOf, false),
+  });
 }
 
 function nameOf({ topic, partition }: TopicPartition): string {
@@ -184,11 +189,15 @@ describe("where the logs begin and end", () => {
 
   test("is to be asked again where there is no leader, which holds up no other: who it is was asked meanwhile", async () => {
     const slot = messages(0);
-    const { open, cluster, written } = setting();
+    const { open, openTogether, cluster, written } = setting();
     cluster.leaders.set("orders", [undefined, 2]);
     await cluster.cluster.topics(["orders"], new AbortController().signal, true);
     cluster.leaders.set("orders", [2, 2]);
     const other = messages(1);
+    await expect(openTogether(slot, other)).resolves.toEqual([]);
+    cluster.leaders.set("orders", [undefined, 2]);
+    await cluster.cluster.topics(["orders"], new AbortController().signal, true);
+    cluster.leaders.set("orders", [2, 2]);
     await expect(open(slot, other)).resolves.toEqual([other]);
     expect([written[0], positions(slot)]).toEqual([`orders/1@10 {"by":"me"}`, []]);
     await expect(open(slot)).resolves.toEqual([slot]);

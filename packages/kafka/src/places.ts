@@ -39,12 +39,14 @@ export interface Places {
    * Gives the slots their windows, which begin where the group has come to. That we are here is written down first: whoever
    * comes after a crash shall see it.
    *
+   * @param partly those of which nothing can be told at present may be left out; otherwise they all wait for each other
    * @returns those that have them now; none when the group has moved on meanwhile
    * @throws ConnectionFailure when it is to be tried again
    */
   open(
     slots: readonly HeldSlot[],
     partitionsOf: (slot: HeldSlot) => readonly TopicPartition[],
+    partly: boolean,
   ): Promise<readonly HeldSlot[]>;
   /** The oldest offset that is still there. */
   startOf(partition: TopicPartition): Promise<number>;
@@ -84,14 +86,16 @@ export function createPlaces(options: PlacesOptions): Places {
   }
 
   return {
-    async open(slots, partitionsOf) {
+    async open(slots, partitionsOf, partly) {
       const partitions = slots.flatMap(partitionsOf);
       const answers = await membership.committed(partitions, ending);
       const committed = new Map(answers.map((answer) => [placeOf(answer), answer]));
       const [logStarts, ends] = await Promise.all([offsets(partitions, logStart), offsets(partitions, logEnd)]);
       const isFound = (place: TopicPartition): boolean => logStarts.has(placeOf(place)) && ends.has(placeOf(place));
       // What was lost meanwhile may be somebody else's by now.
-      const present = slots.filter((slot) => !slot.lost.aborted && partitionsOf(slot).every(isFound));
+      const ours = slots.filter((slot) => !slot.lost.aborted);
+      const present = ours.filter((slot) => partitionsOf(slot).every(isFound));
+      if (!partly && present.length < ours.length) return [];
       const opened = present.map((slot) =>
         partitionsOf(slot).map((place) => {
           const known = committed.get(placeOf(place));

@@ -113,6 +113,10 @@ export const publishSubscribeCases: readonly ContractCase[] = [
       await publisher.publish(placed, { n: 50 });
       await got.waitFor(2);
       assert.equal((await subscription.deadLetters.browse()).length, 0);
+      await world.eventually(
+        "what is left out to be gone, too",
+        async () => (await world.native.ready(inlet(channel, "billing"))) === 0,
+      );
       await world.closeAndFindEmpty([subscriber], [inlet(channel, "billing"), deadLetters(channel, "billing")]);
       assert.deepEqual(handledNumbers(got.calls), [1, 50]);
     },

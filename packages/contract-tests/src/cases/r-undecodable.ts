@@ -141,6 +141,10 @@ export const undecodableCases: readonly ContractCase[] = [
         ),
         ["NO_HANDLER happened 2"],
       );
+      await world.eventually(
+        "what is left out to be gone, too",
+        async () => (await world.native.ready(inlet(channel, "billing"))) === 0,
+      );
       await world.closeAndFindEmpty([subscriber], [inlet(channel, "billing")]);
       assert.equal(got.calls.length, 1);
       assert.equal(await world.native.ready(deadLetters(channel, "billing")), 1);
