@@ -54,11 +54,13 @@ describe.each(versions)("on Kafka %s", (version) => {
     const channel = channelOf("topic", "begun");
     await provision(topologyOf(channel));
     await publish(channel.name, 20);
+    // As it is, and not as it was meant: on a topic that was just made kafkajs may write a batch twice.
+    const begin = await ends(channel.name);
     await provision(topologyOf(channel, "group"));
     await publish(channel.name, 10);
     await provision(topologyOf(channel, "group"));
-    expect(sum(await committed("begun.group", channel.name))).toBe(20);
-    expect(sum(await ends(channel.name))).toBe(30);
+    expect(await committed("begun.group", channel.name)).toEqual(begin);
+    expect(sum(await ends(channel.name))).toBeGreaterThanOrEqual(sum(begin) + 10);
   });
 
   test("however many make a group at once while others publish, it skips nothing that came after one of them was done", async () => {

@@ -29,7 +29,7 @@ describe.skipIf(!hasNamespaces)("a room", () => {
     const room = await openRoom();
     await run(room.enter("sh", "-c", "setsid --fork sleep 1000 >/dev/null 2>&1"));
     const namespace = await namespaceOf(room.pid);
-    expect(await programsIn(namespace)).toContain("sleep");
+    await expect.poll(() => programsIn(namespace)).toContain("sleep");
     await room.close();
     expect(await programsIn(namespace)).toEqual([]);
   });
