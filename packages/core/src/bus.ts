@@ -20,9 +20,10 @@ export interface BusOptions {
   readonly group?: string;
   /**
    * What `start` does about queues and topics. `apply` (default) makes what is missing; `verify` only checks, for accounts that may
-   * not create. Either way a difference ends `start` with TOPOLOGY_MISMATCH. See also {@link Bus.plan}.
+   * not create. Either way a difference ends `start` with TOPOLOGY_MISMATCH. `assume` asks nothing, for accounts that may not even look: what is
+   * missing is UNROUTABLE to whoever consumes it or sends to it. See also {@link Bus.plan}.
    */
-  readonly provision?: "apply" | "verify";
+  readonly provision?: "apply" | "verify" | "assume";
   /** Handlers that run at a time, per subscription. Default 10. */
   readonly concurrency?: number;
   /** Default {@link defaultRetry}. */

@@ -108,7 +108,7 @@ export function messageFromCloudEvent(
 }
 
 /**
- * Reads a CloudEvent in structured JSON mode. The carrier's headers are kept.
+ * Reads a CloudEvent in structured JSON mode. The carrier's headers are kept, and its key where the event has none.
  *
  * @throws DECODE_FAILED when the body is no CloudEvent
  */
@@ -130,6 +130,8 @@ export function messageFromStructured(carrier: Message): Message {
     else if (typeof value === "string" || typeof value === "number" || typeof value === "boolean")
       attributes[name] = String(value);
   }
+  // By which the broker keeps its order.
+  if (carrier.key !== undefined) attributes["partitionkey"] ??= carrier.key;
   const contentType = attributes["datacontenttype"] ?? "application/json";
   return messageFromCloudEvent(attributes, contentType, carrier.headers, structuredBody(data, dataBase64, contentType));
 }

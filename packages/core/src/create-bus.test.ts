@@ -471,6 +471,17 @@ describe("what is refused", () => {
 });
 
 describe("starting", () => {
+  test.each([
+    ["apply", ["connect", "provision apply", "consume inlet:queue:orders:orders"]],
+    ["verify", ["connect", "provision verify", "consume inlet:queue:orders:orders"]],
+    ["assume", ["connect", "consume inlet:queue:orders:orders"]],
+  ] as const)("with provision: %s it asks the broker no more than that", async (provision, calls) => {
+    const { bus, transport } = setup({ provision });
+    bus.handle(PlaceOrder, () => undefined);
+    await bus.start();
+    expect(transport.calls).toEqual(calls);
+  });
+
   test("that is given up by its caller says so", async () => {
     const { bus, transport } = setup();
     transport.connect = ({ signal }) =>

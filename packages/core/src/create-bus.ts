@@ -133,8 +133,10 @@ class TransportBus implements Bus {
     try {
       await this.#connect(deadline);
       const mode = this.#settings.provision;
-      const problems = await this.#provision(mode, deadline);
-      if (problems.length > 0) throw topologyMismatch(problems, mode);
+      if (mode !== "assume") {
+        const problems = await this.#provision(mode, deadline);
+        if (problems.length > 0) throw topologyMismatch(problems, mode);
+      }
       deadline.signal.throwIfAborted();
       await this.#consume(deadline);
       // A close() during start has the last word.

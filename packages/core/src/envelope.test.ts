@@ -88,6 +88,13 @@ describe("CloudEvents", () => {
     expect(new TextDecoder().decode(message.body)).toBe('{"sku":"a"}');
   });
 
+  test("a structured event without a key has its carrier's", () => {
+    const keyOf = (event: object): string | undefined =>
+      messageFromStructured(aMessage({ key: "carrier", body: new TextEncoder().encode(JSON.stringify(event)) })).key;
+    expect(keyOf({ id: "1" })).toBe("carrier");
+    expect(keyOf({ id: "1", partitionkey: "event" })).toBe("event");
+  });
+
   test("a structured event can carry bytes or text", () => {
     expect(
       structured({ id: "1", type: "t", source: "s", datacontenttype: "image/png", data_base64: "AP+A" }).body,

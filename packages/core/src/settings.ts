@@ -16,7 +16,7 @@ export interface Settings {
   readonly serviceVersion: string | undefined;
   readonly transport: Transport;
   readonly group: string;
-  readonly provision: "apply" | "verify";
+  readonly provision: "apply" | "verify" | "assume";
   readonly concurrency: number;
   readonly retry: RetryPolicy;
   readonly maxHandlingMs: number;
@@ -37,8 +37,8 @@ export function settingsOf(options: BusOptions): Settings {
   if (typeof transport?.dispatch !== "function")
     refuse("transport", "is no transport: open one with openTransport or an adapter");
   if (options.observe !== undefined && typeof options.observe !== "function") refuse("observe", "must be a function");
-  if (options.provision !== undefined && !["apply", "verify"].includes(options.provision))
-    refuse("provision", 'must be "apply" or "verify"');
+  if (options.provision !== undefined && !["apply", "verify", "assume"].includes(options.provision))
+    refuse("provision", 'must be "apply", "verify" or "assume"');
   if (options.serviceVersion !== undefined && options.serviceVersion.length > longestVersion) {
     refuse("serviceVersion", `must be at most ${longestVersion} characters`);
   }

@@ -308,3 +308,5 @@ export type { ConsumerReports, TransportReports } from "./transport-reports.ts";
 export { checkOptions, decodeUrlPart, invalidOption, queryOptions } from "./transport-options.ts";
 export type { OptionIssue, OptionsSchema, QueryKind } from "./transport-options.ts";
 export type { Group, Topology, TopologyChange } from "./topology.ts";
+export { walkThrough } from "./walk.ts";
+export type { WaitingMessage, WaitingMessages } from "./walk.ts";

@@ -7,7 +7,7 @@ import type {
   Visit,
   WalkOptions,
 } from "@posthorn/core/transport";
-import { abortable, abortedError, PosthornError, sleep } from "@posthorn/core/transport";
+import { abortable, abortedError, PosthornError, sleep, walkThrough } from "@posthorn/core/transport";
 import { createAsking, named } from "./asking.ts";
 import { backlogsOf, countOf, firstRecordBytes, mergeBacklogs } from "./backlog.ts";
 import { ConnectionFailure } from "./client.ts";
@@ -21,7 +21,6 @@ import { deadLetterTopic, groupId, topicsOf } from "./names.ts";
 import type { Settings } from "./options.ts";
 import type { Producer } from "./producer.ts";
 import { createRemovals } from "./removals.ts";
-import { walkThrough } from "./walk.ts";
 import { withWalkLock } from "./walk-lock.ts";
 
 export interface AdminOptions {

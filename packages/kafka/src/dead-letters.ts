@@ -1,4 +1,5 @@
 /** Dead letters as a log has them: going through those that are alive, page by page, and removing them. */
+import type { WaitingMessages } from "@posthorn/core/transport";
 import type { Asking } from "./asking.ts";
 import { decodeDeadLetter } from "./decode.ts";
 import type { LiveDeadLetters } from "./dead-letter-index.ts";
@@ -7,7 +8,6 @@ import type { Producer } from "./producer.ts";
 import type { FetchedRecord } from "./records.ts";
 import type { Removals } from "./removals.ts";
 import { tombstone } from "./removals.ts";
-import type { WaitingMessages } from "./walk.ts";
 
 /** Visits that are pending and removals that have not taken effect: what a process that dies has done and not removed, at most. */
 const mostOpen = 64;

@@ -2,14 +2,13 @@
  * Going through what waits for a group. A look changes nothing; but to remove is something that a log can do only from its
  * front, and only while the group has no consumers, which otherwise keep its place.
  */
-import type { InletAddress } from "@posthorn/core/transport";
+import type { InletAddress, WaitingMessages } from "@posthorn/core/transport";
 import { PosthornError } from "@posthorn/core/transport";
 import type { Asking } from "./asking.ts";
 import type { Backlog } from "./backlog.ts";
 import { mergeBacklogs, shareOf } from "./backlog.ts";
 import { decodeRecord } from "./decode.ts";
 import { groupId } from "./names.ts";
-import type { WaitingMessages } from "./walk.ts";
 
 /** What was said of one partition's messages. */
 interface Said {

@@ -1,21 +1,25 @@
-/** Going once through messages that wait. */
-import type { Message, Verdict, Visit, WalkOptions } from "@posthorn/core/transport";
-import { createNotice } from "@posthorn/core/transport";
+/** Going once through messages that wait, for adapters whose brokers can be asked for one after the other. */
+import { createNotice } from "./abort.ts";
+import type { Message } from "./message.ts";
+import type { Verdict, Visit, WalkOptions } from "./transport.ts";
 
-/** Messages that wait in a log, oldest first. */
+/** Messages that wait, oldest first as far as the broker keeps an order. */
 export interface WaitingMessages {
   /** `undefined` when there are no more of those that waited at first. */
-  next(): Promise<Waiting | undefined>;
+  next(): Promise<WaitingMessage | undefined>;
   /** When all are settled that were visited. Resolves when what is to be removed is gone. */
   finish(): Promise<void>;
 }
 
-export interface Waiting {
+/** Stays where it is until it is settled. */
+export interface WaitingMessage {
   readonly message: Message;
   settle(remove: boolean): void;
 }
 
 /**
+ * Shows them to the visitor, at most `maxPending` at a time.
+ *
  * @param end fires when the walk is to end at once: nothing is settled from then on
  * @throws the error of a visit that failed, when the others that are pending have ended; of {@link WaitingMessages}; the reason of `end`
  */
@@ -34,7 +38,7 @@ export async function walkThrough(
   const onEnd = (): void => changed.notify();
   const goesOn = (): boolean => visited < limit && !stopped && failure === undefined && !end.aborted;
   const fail = (error: unknown): void => void (failure ??= { error });
-  const show = async (each: Waiting): Promise<void> => {
+  const show = async (each: WaitingMessage): Promise<void> => {
     let verdict: Verdict = "keep";
     try {
       verdict = await visit(each.message);

@@ -1,7 +1,6 @@
-import type { Verdict, WalkOptions } from "@posthorn/core/transport";
 import { expect, test } from "vitest";
-import { decodeRecord } from "./decode.ts";
-import { foreign } from "./records.fixture.ts";
+import { aMessage } from "./fake-transport.fixture.ts";
+import type { Verdict, WalkOptions } from "./transport.ts";
 import type { WaitingMessages } from "./walk.ts";
 import { walkThrough } from "./walk.ts";
 
@@ -18,7 +17,7 @@ function line(count: number, breaksAt = Infinity) {
       if (next === count) return undefined;
       const id = String(next++);
       return {
-        message: decodeRecord(foreign({ id })).message,
+        message: aMessage({ id }),
         settle: (remove) => void said.push(remove ? `-${id}` : id),
       };
     },
