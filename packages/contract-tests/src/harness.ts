@@ -66,6 +66,11 @@ export interface NativeBroker {
    * Where not, a lease ends with its connection.
    */
   readonly leaseOutlivesConnection: boolean;
+  /**
+   * Whether clients keep connections, whose end they notice at once. Where not, every request stands alone: a cut between two of
+   * them strikes nobody.
+   */
+  readonly keepsConnections: boolean;
   /** Whether the broker has what belongs to the place. */
   exists(place: Place): Promise<boolean>;
   /** Messages that wait there; those that are with a consumer are not among them, unless {@link countsHeld}. */

@@ -47,8 +47,12 @@ export const lastingDelayCases: readonly ContractCase[] = [
     async run(world) {
       const contract = workOf(world.queue());
       const event = happenedOn(world.topic("events"));
+      const [commands, events]: [Arrival[], Arrival[]] = [[], []];
+      const got = world.recorder<Numbered>(arrivalsInto(commands));
+      const heard = world.recorder<Numbered>(arrivalsInto(events));
       const group = world.bus("billing");
-      group.subscribe(event, () => undefined);
+      // What is due before it closes comes to it.
+      group.subscribe(event, heard.handler);
       const sender = world.bus("shop");
       sender.declare(contract, event);
       await Promise.all([group.start(), sender.start()]);
@@ -57,9 +61,6 @@ export const lastingDelayCases: readonly ContractCase[] = [
       for (const [n, time] of due.entries()) await sender.publish(event, { n }, { notBefore: new Date(time) });
       await Promise.all([group.close(), sender.close()]);
       const owner = world.bus("billing");
-      const [commands, events]: [Arrival[], Arrival[]] = [[], []];
-      const got = world.recorder<Numbered>(arrivalsInto(commands));
-      const heard = world.recorder<Numbered>(arrivalsInto(events));
       owner.handle(contract, got.handler);
       owner.subscribe(event, heard.handler);
       await owner.start();

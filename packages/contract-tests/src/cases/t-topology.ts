@@ -155,6 +155,35 @@ export const topologyCases: readonly ContractCase[] = [
     },
   },
   {
+    id: "T3b",
+    title: "assume starts where everything exists, and makes nothing where it does not: that is UNROUTABLE",
+    tier: "core",
+    async run(world) {
+      const command = workOf(world.queue());
+      const event = happenedOn(world.topic("events"));
+      const [owner, missing] = [world.bus("shop"), world.bus("shop", { provision: "assume" })];
+      missing.handle(command, () => undefined);
+      await rejectsWith("UNROUTABLE", () => missing.start(), "consuming what is missing");
+      const sender = world.bus("shop", { provision: "assume" });
+      sender.declare(command);
+      await sender.start();
+      await rejectsWith("UNROUTABLE", () => sender.send(command, { n: 1 }), "sending to what is missing");
+      assert.equal(await world.native.exists(inlet(command.channel)), false, "nothing was made");
+      owner.handle(command, () => undefined);
+      owner.subscribe(event, () => undefined);
+      await owner.start();
+      await owner.close();
+      const bus = world.bus("shop", { provision: "assume" });
+      const got = world.recorder<Numbered>();
+      bus.handle(command, got.handler);
+      bus.subscribe(event, got.handler);
+      await bus.start();
+      await bus.send(command, { n: 1 });
+      await bus.publish(event, { n: 2 });
+      await got.waitFor(2);
+    },
+  },
+  {
     id: "T4",
     title: "names that not every broker carries are refused, and the longest ones work",
     tier: "core",
