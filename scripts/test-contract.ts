@@ -8,6 +8,7 @@ const projects: Readonly<Record<string, readonly string[]>> = {
   memory: ["contract-memory", "contract-mutants"],
   rabbitmq: ["contract-rabbitmq"],
   kafka: ["contract-kafka"],
+  sqs: ["contract-sqs"],
 };
 
 export const contractTransports: readonly string[] = Object.keys(projects);

@@ -4,12 +4,15 @@ export type RabbitmqVersion = "3.10" | "4.0" | "4.3";
 /** The Kafka versions the tests know how to get. */
 export type KafkaVersion = "3.9" | "4.4";
 
+/** The version of the API of SQS: the only one. */
+export type SqsVersion = "2012-11-05";
+
 /** How a broker came about: an address was given, a container was started, or processes of this machine were. */
 export type BrokerOrigin = "address" | "container" | "native";
 
 /** A running broker. What was started for the run ends with it, however the run ends; a given address is left alone. */
 export interface RunningBroker extends AsyncDisposable {
-  readonly kind: "rabbitmq" | "kafka";
+  readonly kind: "rabbitmq" | "kafka" | "sqs";
   /** As the broker itself reports it to a client, for example `"4.0.5"`; Kafka tells no more than `"4.4"`. */
   readonly version: string;
   readonly origin: BrokerOrigin;
@@ -93,4 +96,34 @@ export interface KafkaControl extends ServerControl {
   blockPublishers(): Promise<void>;
   /** Takes that back. */
   unblockPublishers(): Promise<void>;
+}
+
+/**
+ * An emulator of SQS and SNS, one endpoint for both. A client stays on the `endpoint` that it is given, which may be a
+ * proxy's: to it, the host of a queue's URL means nothing.
+ */
+export interface SqsBroker extends RunningBroker {
+  readonly kind: "sqs";
+  /** As it names itself, for example `"ministack 1.5.33"`. */
+  readonly version: string;
+  /** For example `http://127.0.0.1:40123`; the same as `url`. */
+  readonly endpoint: string;
+  readonly region: string;
+  readonly credentials: SqsCredentials;
+  /**
+   * Whether it refuses unknown access keys, and keeps from a queue what SNS sends and the queue's policy does not allow,
+   * as AWS does. No emulator looks at the secret key.
+   */
+  readonly authorizes: boolean;
+  readonly control?: SqsControl;
+}
+
+export interface SqsCredentials {
+  readonly accessKeyId: string;
+  readonly secretAccessKey: string;
+}
+
+export interface SqsControl extends ServerControl {
+  /** Whether all that was accepted outlives `kill` and `shutDown`. Where not, `start` starts with nothing. */
+  readonly isDurable: boolean;
 }

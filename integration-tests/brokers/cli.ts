@@ -1,8 +1,8 @@
-// node cli.ts rabbitmq|kafka [version]: starts a broker, prints its URL, stops it on Ctrl-C, SIGTERM or the end of stdin.
+// node cli.ts rabbitmq|kafka|sqs [version]: starts a broker, prints its URL, stops it on Ctrl-C, SIGTERM or the end of stdin.
 import { once } from "node:events";
 import { fstatSync } from "node:fs";
 import type { RunningBroker } from "./broker.ts";
-import { resolveKafka, resolveRabbitmq } from "./resolve.ts";
+import { resolveKafka, resolveRabbitmq, resolveSqs } from "./resolve.ts";
 import { messageOf } from "./run.ts";
 import type { Resolved, ResolveOptions } from "./ways.ts";
 
@@ -27,6 +27,7 @@ const offers: readonly Offer[] = [
     version,
     resolve: (options) => resolveKafka({ ...options, versions: [version] }),
   })),
+  { kind: "sqs", name: "SQS and SNS", version: "", resolve: resolveSqs },
 ];
 
 const [kind, wanted] = process.argv.slice(2);
@@ -36,7 +37,7 @@ if (offer === undefined) {
   const [rabbitmq, kafka] = ["rabbitmq", "kafka"].map((kind) =>
     offers.flatMap((offer) => (offer.kind === kind ? [offer.version] : [])).join("|"),
   );
-  console.error(`usage: broker rabbitmq [${rabbitmq}] | kafka [${kafka}]`);
+  console.error(`usage: broker rabbitmq [${rabbitmq}] | kafka [${kafka}] | sqs`);
   process.exitCode = 2;
 } else {
   await serve(offer);
@@ -58,7 +59,7 @@ async function serve({ name, version, resolve }: Offer): Promise<void> {
     await broker.stop();
   } catch (error) {
     if (!ending.signal.aborted) {
-      console.error(`no ${name} ${version}: ${messageOf(error)}`);
+      console.error(`no ${[name, version].join(" ").trim()}: ${messageOf(error)}`);
       process.exitCode = 1;
     }
   } finally {

@@ -1,5 +1,6 @@
+import { readFile } from "node:fs/promises";
 import { expect, test } from "vitest";
-import { kafkaImages, rabbitmqImages } from "./images.ts";
+import { kafkaImages, rabbitmqImages, sqsImages } from "./images.ts";
 
 test("each version has its public image", () => {
   expect(rabbitmqImages(["3.10", "4.3"], {})).toEqual([
@@ -33,4 +34,16 @@ test("Kafka's are named in the same way", () => {
     { image: "apache/kafka:4.4.0", versions: ["4.4"] },
     { image: "own:3.9", versions: ["3.9"] },
   ]);
+});
+
+test("SQS has one image, or the one that is named", () => {
+  const versions = ["2012-11-05"] as const;
+  expect(sqsImages(versions, {})).toEqual([{ image: "localstack/localstack:4.14.0", versions }]);
+  expect(sqsImages(versions, { LOCALSTACK_IMAGE: "own:1" })).toEqual([{ image: "own:1", versions }]);
+});
+
+test("the LocalStack that is built where no image can be pulled is that of the public image", async () => {
+  const packages = await readFile(new URL("docker/localstack.txt", import.meta.url), "utf8");
+  const [, release] = /^localstack-core==(\S+)/m.exec(packages) ?? [];
+  expect(sqsImages(["2012-11-05"], {})).toMatchObject([{ image: `localstack/localstack:${release}` }]);
 });

@@ -1,4 +1,4 @@
-import type { KafkaVersion, RabbitmqVersion } from "./broker.ts";
+import type { KafkaVersion, RabbitmqVersion, SqsVersion } from "./broker.ts";
 import { kafkaReleases } from "./kafka-libraries.ts";
 
 export interface WantedImage<Version extends string> {
@@ -16,6 +16,11 @@ export function rabbitmqImages(
 
 export function kafkaImages(versions: readonly KafkaVersion[], env: NodeJS.ProcessEnv): WantedImage<KafkaVersion>[] {
   return wantedImages("KAFKA_IMAGE", versions, env, (version) => `apache/kafka:${kafkaReleases[version]}`);
+}
+
+/** LocalStack's releases after this one want an account. */
+export function sqsImages(versions: readonly SqsVersion[], env: NodeJS.ProcessEnv): WantedImage<SqsVersion>[] {
+  return [{ image: env["LOCALSTACK_IMAGE"] || "localstack/localstack:4.14.0", versions }];
 }
 
 /**

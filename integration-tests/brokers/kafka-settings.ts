@@ -32,6 +32,9 @@ export function kafkaPorts(free: readonly number[], count: number = linkCount): 
 /** The user of the secured listener, whatever the mechanism. */
 export const kafkaUser = { username: "posthorn", password: "posthorn-secret" } as const;
 
+/** Another one, by PLAIN alone, who may do nothing before somebody grants it. */
+export const limitedUser = { username: "limited", password: "limited-secret" } as const;
+
 /** The id of a broker that is alone, and that of one that exists in name only (see kafka-publishers.ts). */
 export const brokerId = 1;
 export const absentBrokerId = 1000;
@@ -83,6 +86,8 @@ export function kafkaConfiguration({ ports, bind, host, data, keystore, membersh
     "advertised.listeners": listeners.map(({ name, advertised }) => `${name}://${advertised}`).join(),
     "listener.security.protocol.map": bound.map(({ name, protocol }) => `${name}:${protocol}`).join(),
     ...security(keystore),
+    "authorizer.class.name": "org.apache.kafka.metadata.authorizer.StandardAuthorizer",
+    "super.users": `User:ANONYMOUS;User:${kafkaUser.username}`,
     "log.dirs": data,
 
     "default.replication.factor": replicas,
@@ -122,7 +127,7 @@ function security(keystore: string): Record<string, string> {
     [`${prefix}.ssl.keystore.type`]: "PEM",
     [`${prefix}.ssl.keystore.location`]: keystore,
     [`${prefix}.sasl.enabled.mechanisms`]: "PLAIN,SCRAM-SHA-256,SCRAM-SHA-512,OAUTHBEARER",
-    [`${prefix}.plain.sasl.jaas.config`]: `${modules}.plain.PlainLoginModule required user_${username}="${password}";`,
+    [`${prefix}.plain.sasl.jaas.config`]: `${modules}.plain.PlainLoginModule required user_${username}="${password}" user_${limitedUser.username}="${limitedUser.password}";`,
     [`${prefix}.scram-sha-256.sasl.jaas.config`]: `${modules}.scram.ScramLoginModule required;`,
     [`${prefix}.scram-sha-512.sasl.jaas.config`]: `${modules}.scram.ScramLoginModule required;`,
     [`${prefix}.oauthbearer.sasl.jaas.config`]: `${modules}.oauthbearer.OAuthBearerLoginModule required unsecuredLoginStringClaim_sub="broker";`,

@@ -26,6 +26,8 @@ export interface NativeServerOptions {
   readonly readyText: string;
   /** Resolves when clients can work with it, some time after it is ready by its own account. */
   readonly awaitReady: (signal?: AbortSignal) => Promise<void>;
+  /** What `kill` sends; KILL by default. Another one is for a server that has to be told to end as suddenly. */
+  readonly killSignal?: "KILL" | "USR1";
 }
 
 /** A server in a room, not running yet. */
@@ -34,7 +36,7 @@ export interface NativeServer extends Omit<ServerControl, "start"> {
 }
 
 export function nativeServer(options: NativeServerOptions): NativeServer {
-  const { room, inside, pidFile, env, log, readyText, awaitReady } = options;
+  const { room, inside, pidFile, env, log, readyText, awaitReady, killSignal = "KILL" } = options;
   let server: ServerProcess | undefined;
   const running = (): ServerProcess => {
     if (server === undefined || server.hasEnded) throw new Error("the broker is not running");
@@ -49,7 +51,8 @@ export function nativeServer(options: NativeServerOptions): NativeServer {
   return {
     async kill() {
       const process = running();
-      await withPid('kill -KILL "$pid"');
+      // A paused one would not notice another signal than KILL.
+      await withPid(`kill -${killSignal} "$pid" && { kill -CONT "$pid" 2>/dev/null || :; }`);
       await process.ended(); // of the script around the broker, which waits for the broker
     },
     async shutDown() {

@@ -42,7 +42,7 @@ export async function onFreePorts<T>(count: number, start: (ports: readonly numb
     try {
       return await start(await freePorts(count));
     } catch (error) {
-      const portTaken = /eaddrinuse|address already in use|port is already allocated/i.test(messageOf(error));
+      const portTaken = /eaddrinuse|already in use|port is already allocated/i.test(messageOf(error));
       if (!portTaken || attempt === 3) throw error;
     }
   }

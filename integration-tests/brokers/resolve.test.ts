@@ -1,6 +1,6 @@
 import { afterEach, expect, test, vi } from "vitest";
 import { freePorts } from "./ports.ts";
-import { resolveKafka, resolveRabbitmq } from "./resolve.ts";
+import { resolveKafka, resolveRabbitmq, resolveSqs } from "./resolve.ts";
 
 afterEach(() => void vi.unstubAllEnvs());
 
@@ -22,5 +22,15 @@ test("the same of Kafka, for each of the addresses", async () => {
   expect(brokers).toEqual([]);
   expect(missing).toEqual([
     { version: "3.9", reason: expect.stringMatching(new RegExp(`KAFKA_BROKERS.*:${one}; .*:${other}`)) },
+  ]);
+});
+
+test("the same of SQS, which has no versions", async () => {
+  const [port] = await freePorts(1);
+  vi.stubEnv("SQS_ENDPOINT", `http://127.0.0.1:${port}`);
+  const { brokers, missing } = await resolveSqs();
+  expect(brokers).toEqual([]);
+  expect(missing).toMatchObject([
+    { reason: expect.stringMatching(new RegExp(`SQS_ENDPOINT.*:${port}: .*ECONNREFUSED`)) },
   ]);
 });

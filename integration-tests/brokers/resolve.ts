@@ -1,5 +1,5 @@
-import type { KafkaBroker, KafkaVersion, RabbitmqBroker, RabbitmqVersion } from "./broker.ts";
-import { kafkaImages, rabbitmqImages } from "./images.ts";
+import type { KafkaBroker, KafkaVersion, RabbitmqBroker, RabbitmqVersion, SqsBroker } from "./broker.ts";
+import { kafkaImages, rabbitmqImages, sqsImages } from "./images.ts";
 import { startKafkaContainer } from "./kafka-container.ts";
 import { startNativeKafka } from "./kafka-native.ts";
 import { probeKafka } from "./kafka-ready.ts";
@@ -8,6 +8,9 @@ import { startRabbitmqContainer } from "./rabbitmq-container.ts";
 import { startNativeRabbitmq } from "./rabbitmq-native.ts";
 import { probeRabbitmq } from "./rabbitmq-probe.ts";
 import { messageOf } from "./run.ts";
+import { startSqsContainer } from "./sqs-container.ts";
+import { startNativeSqs } from "./sqs-native.ts";
+import { probeSqs, testCredentials } from "./sqs-probe.ts";
 import { resolveBy, type Resolved, type ResolveOptions } from "./ways.ts";
 
 /**
@@ -57,6 +60,40 @@ export function resolveKafka(options: ResolveOptions<KafkaVersion>): Promise<Res
       startNative: startNativeKafka,
     },
     options,
+  );
+}
+
+/**
+ * The same for SQS and SNS, which have no versions: an emulator of both. `SQS_ENDPOINT` names the address, and `AWS_REGION`,
+ * `AWS_ACCESS_KEY_ID` and `AWS_SECRET_ACCESS_KEY` what it expects, if that is not what emulators do.
+ */
+export function resolveSqs(options: Omit<ResolveOptions<never>, "versions"> = {}): Promise<Resolved<SqsBroker>> {
+  return resolveBy(
+    {
+      name: "SQS",
+      addressVariable: "SQS_ENDPOINT",
+      useAddress: async (address) => {
+        const endpoint = address.replace(/\/$/, "");
+        const { AWS_REGION, AWS_ACCESS_KEY_ID, AWS_SECRET_ACCESS_KEY } = process.env;
+        return {
+          kind: "sqs",
+          ...(await probeSqs(endpoint)),
+          origin: "address",
+          url: endpoint,
+          endpoint,
+          region: AWS_REGION || "us-east-1",
+          credentials:
+            AWS_ACCESS_KEY_ID && AWS_SECRET_ACCESS_KEY
+              ? { accessKeyId: AWS_ACCESS_KEY_ID, secretAccessKey: AWS_SECRET_ACCESS_KEY }
+              : testCredentials,
+          ...leftAlone,
+        };
+      },
+      images: sqsImages,
+      startContainer: startSqsContainer,
+      startNative: (_version, options) => startNativeSqs(options),
+    },
+    { ...options, versions: ["2012-11-05"] },
   );
 }
 

@@ -39,3 +39,10 @@ test("a Java that is new enough is taken", async () => {
   const path = await onlyProgram("java", 'echo "    java.specification.version = 21" >&2');
   expect(await ensureTool("java", options)).toBe(path);
 });
+
+test("a Python that is too old, or has no pip, is not taken", async () => {
+  await onlyProgram("python3", "exit 1");
+  await expect(ensureTool("python3", options)).rejects.toThrow(
+    "no fitting python3 (Debian's package python3-pip) here, and no apt-get",
+  );
+});

@@ -23,11 +23,12 @@ const tools = {
   kcat: { packages: ["kcat"] },
   mvn: { packages: ["maven"] },
   openssl: { packages: ["openssl"] },
+  python3: { packages: ["python3-pip"], fits: runsEmulators },
 } as const satisfies Record<string, Tool>;
 
 /**
  * The path of a program of this machine, which is installed by apt where it is missing: java (17 or newer), mvn, openssl,
- * kcat.
+ * kcat, python3 (3.11 or newer, with pip).
  *
  * @throws Error that says which package is missing where apt or the right to use it is, too.
  */
@@ -95,4 +96,12 @@ async function javaFolders(): Promise<string[]> {
 async function majorOfJava(path: string): Promise<number> {
   const settings = await run([path, "-XshowSettings:properties", "-version"], { output: "stderr" }).catch(() => "");
   return Number(/java\.specification\.version = (\d+)/.exec(settings)?.[1] ?? 0);
+}
+
+async function runsEmulators(path: string): Promise<boolean> {
+  const check = "import sys, pip; sys.exit(sys.version_info < (3, 11))";
+  return run([path, "-c", check]).then(
+    () => true,
+    () => false,
+  );
 }

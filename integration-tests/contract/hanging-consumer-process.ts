@@ -11,6 +11,7 @@ import { createStarts } from "./starts.ts";
 const registry: TransportRegistry = {
   amqp: () => import("@posthorn/rabbitmq"),
   kafka: () => import("@posthorn/kafka"),
+  sqs: () => import("@posthorn/sqs-sns"),
 };
 
 export async function spawnHangingConsumer(config: TransportConfig, job: HangingJob): Promise<HangingConsumer> {

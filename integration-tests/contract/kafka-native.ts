@@ -105,6 +105,7 @@ export function nativeKafka(brokers: readonly string[]): NativeKafka {
   return {
     countsHeld: true,
     leaseOutlivesConnection: true,
+    keepsConnections: true,
     exists: (place) => exists(topicNames(place)),
     ready: (place) =>
       withCluster(async (cluster) =>

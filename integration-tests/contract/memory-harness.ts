@@ -69,6 +69,7 @@ function nativeMemory(broker: MemoryBroker): NativeBroker {
   return {
     countsHeld: false,
     leaseOutlivesConnection: false,
+    keepsConnections: true,
     exists: async (place) => broker.sources().includes(nameOf(place)),
     ready: async (place) => broker.depth(nameOf(place)).ready,
     inFlight: async (place) => broker.depth(nameOf(place)).inFlight,

@@ -56,6 +56,7 @@ export function nativeRabbitmq(url: string): NativeRabbitmq {
   return {
     countsHeld: false,
     leaseOutlivesConnection: false,
+    keepsConnections: true,
     async exists(place) {
       try {
         await onChannel(async (channel) => {

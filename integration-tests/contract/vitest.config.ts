@@ -10,6 +10,7 @@ export default defineConfig({
       { test: { name: "contract-memory", root, include: ["memory.test.ts"], maxConcurrency: 20, pool: "forks" } },
       { test: { name: "contract-rabbitmq", root, include: ["rabbitmq.test.ts"], maxConcurrency: 6, pool: "forks" } },
       { test: { name: "contract-kafka", root, include: ["kafka.test.ts"], maxConcurrency: 6, pool: "forks" } },
+      { test: { name: "contract-sqs", root, include: ["sqs*.test.ts"], maxConcurrency: 6, pool: "forks" } },
       { test: { name: "contract-mutants", root, include: ["mutants.test.ts"], maxConcurrency: 12, pool: "forks" } },
     ],
   },
