@@ -29,6 +29,7 @@ const brokerClients: Readonly<Record<string, readonly string[]>> = {
   memory: [],
   rabbitmq: ["amqplib"],
   kafka: ["kafkajs"],
+  "sqs-sns": ["@aws-sdk/client-sqs", "@aws-sdk/client-sns"],
 };
 
 describe("the arrows", () => {
@@ -51,6 +52,13 @@ describe("the arrows", () => {
     expect(knowing.map((file) => path.basename(file))).toHaveLength(1);
   });
 
+  test("one module of the SQS adapter knows the AWS SDK", () => {
+    const knowing = sourcesOf("sqs-sns").filter((file) =>
+      importsOf(file).some((specifier) => specifier.startsWith("@aws-sdk/")),
+    );
+    expect(knowing.map((file) => path.basename(file))).toEqual(["sdk.ts"]);
+  });
+
   test("core imports nothing, not even Node", () => {
     expect(outside("core")).toEqual([]);
   });
@@ -64,14 +72,16 @@ describe("the arrows", () => {
   test("the example's services know no broker: only its main does", () => {
     const folder = path.resolve(import.meta.dirname, "../docs/examples/webhooks/src");
     const knowing = readdirSync(folder).filter((file) =>
-      importsOf(path.join(folder, file)).some((specifier) => /@posthorn\/(memory|rabbitmq|kafka)/.test(specifier)),
+      importsOf(path.join(folder, file)).some((specifier) =>
+        /@posthorn\/(memory|rabbitmq|kafka|sqs-sns)/.test(specifier),
+      ),
     );
     expect(knowing).toEqual(["main.ts"]);
   });
 });
 
 test("no timer is set and no time read but through the clock", () => {
-  const offenders = ["core", "memory", "rabbitmq", "kafka"].flatMap((name) =>
+  const offenders = ["core", "memory", "rabbitmq", "kafka", "sqs-sns"].flatMap((name) =>
     sourcesOf(name).filter(
       (file) =>
         path.basename(file) !== "clock.ts" &&

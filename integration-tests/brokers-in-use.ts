@@ -1,14 +1,23 @@
 /** The brokers that the tests of one file use: started once, whichever way this machine has. */
 import { afterAll, beforeAll } from "vitest";
-import type { KafkaBroker, KafkaVersion, RabbitmqBroker, RabbitmqVersion, RunningBroker } from "./brokers/broker.ts";
+import type {
+  KafkaBroker,
+  KafkaVersion,
+  RabbitmqBroker,
+  RabbitmqVersion,
+  RunningBroker,
+  SqsBroker,
+  SqsVersion,
+} from "./brokers/broker.ts";
 import { type KafkaCluster, startKafkaCluster } from "./brokers/kafka-cluster.ts";
-import { resolveKafka, resolveRabbitmq } from "./brokers/resolve.ts";
+import { resolveKafka, resolveRabbitmq, resolveSqs } from "./brokers/resolve.ts";
 import type { Resolved } from "./brokers/ways.ts";
 
 /** A broker and its version. */
 export type BrokerName =
   | { readonly kind: "RabbitMQ"; readonly version: RabbitmqVersion }
-  | { readonly kind: "Kafka"; readonly version: KafkaVersion };
+  | { readonly kind: "Kafka"; readonly version: KafkaVersion }
+  | { readonly kind: "SQS"; readonly version: SqsVersion };
 
 /** What every durable transport must show is shown on these. */
 export const durableBrokers: readonly BrokerName[] = [
@@ -16,10 +25,14 @@ export const durableBrokers: readonly BrokerName[] = [
   { kind: "RabbitMQ", version: "4.0" },
   { kind: "Kafka", version: "4.4" },
   { kind: "Kafka", version: "3.9" },
+  { kind: "SQS", version: "2012-11-05" },
 ];
 
 /** A dead consumer's partitions wait for the end of its session: seconds here, half a minute by default. */
 const quickKafka = "sessionTimeoutMs=3000&requestTimeoutMs=4000";
+
+/** A dead consumer's messages wait for the end of their visibility: seconds here, half a minute by default. */
+const quickSqs = "visibilitySeconds=3&waitSeconds=3&requestTimeoutMs=4000";
 
 /** A broker as the tests of transports see it. */
 export interface BrokerInUse {
@@ -31,6 +44,10 @@ export interface BrokerInUse {
 /** Starts a broker before the tests of the file, ends it after them. A broker that cannot be had is a failure. */
 export function useBroker(name: BrokerName): () => BrokerInUse {
   if (name.kind === "RabbitMQ") return useRabbitmq(name.version);
+  if (name.kind === "SQS") {
+    const broker = useSqs();
+    return () => ({ ...broker(), url: `${sqsUrl(broker())}&${quickSqs}` });
+  }
   const broker = useKafka(name.version);
   return () => ({ ...broker(), url: `${broker().url}?${quickKafka}` });
 }
@@ -41,6 +58,16 @@ export function useRabbitmq(version: RabbitmqVersion): () => RabbitmqBroker {
 
 export function useKafka(version: KafkaVersion): () => KafkaBroker {
   return use(() => only(`Kafka ${version}`, resolveKafka({ versions: [version], log: console.error })));
+}
+
+export function useSqs(): () => SqsBroker {
+  return use(() => only("SQS", resolveSqs({ log: console.error })));
+}
+
+/** How an application names an emulator. */
+export function sqsUrl({ endpoint, region, credentials }: SqsBroker): string {
+  const [key, secret] = [credentials.accessKeyId, credentials.secretAccessKey].map(encodeURIComponent);
+  return `sqs://${key}:${secret}@${region}?endpoint=${encodeURIComponent(endpoint)}`;
 }
 
 /** Three brokers that can be ended each by itself: always processes of this machine. */

@@ -2,7 +2,8 @@ import { spawn } from "node:child_process";
 import path from "node:path";
 import { createInterface } from "node:readline";
 import { describe, expect, test } from "vitest";
-import { durableBrokers, useBroker, useRabbitmq } from "./brokers-in-use.ts";
+import { openHttpLink } from "./brokers/http-link.ts";
+import { durableBrokers, sqsUrl, useBroker, useRabbitmq, useSqs } from "./brokers-in-use.ts";
 
 const main = path.resolve(import.meta.dirname, "../docs/examples/webhooks/src/main.ts");
 
@@ -99,5 +100,24 @@ describe.each(["3.10", "4.0"] as const)("over RabbitMQ %s", (version) => {
     expect(run.code).toBe(0);
     expect(run.output).toContain("was lost");
     expect(cuts.length).toBeGreaterThanOrEqual(5);
+  });
+});
+
+describe("over SQS", () => {
+  const broker = useSqs();
+
+  test("the same, while all connections are reset again and again", async () => {
+    const link = await openHttpLink(broker().endpoint);
+    const url = `${sqsUrl({ ...broker(), endpoint: link.endpoint })}&visibilitySeconds=3&waitSeconds=3`;
+    let cuts = 0;
+    const cut = (): void => {
+      cuts++;
+      link.cut();
+    };
+    const run = await runDemo(["--broker", url, "--rate", "60"], cut).finally(() => link.close());
+    expect(run.summary, run.output).toBe(expected);
+    expect(run.code).toBe(0);
+    expect(run.output).toContain("was lost");
+    expect(cuts).toBeGreaterThanOrEqual(5);
   });
 });

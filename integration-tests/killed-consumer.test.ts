@@ -3,6 +3,7 @@ import type { ChildProcess } from "node:child_process";
 import { once } from "node:events";
 import path from "node:path";
 import { createInterface } from "node:readline";
+import { setTimeout as sleep } from "node:timers/promises";
 import { createBus } from "@posthorn/core";
 import { inletAddress } from "@posthorn/core/transport";
 import { describe, expect, test } from "vitest";
@@ -74,8 +75,13 @@ async function consume(
     ended = true;
     child.kill(signal);
   };
-  // Dead letters are told by nobody: look again from time to time.
-  const look = signal === "SIGTERM" ? setInterval(() => void end(), 200) : undefined;
+  // Dead letters are told by nobody: look again from time to time. One look after the other: it may hide from the next what it sees.
+  const look = async (): Promise<void> => {
+    while (!ended && child.exitCode === null && child.signalCode === null) {
+      await sleep(200);
+      await end();
+    }
+  };
   const lines = createInterface({ input: child.stdout });
   lines.on("line", (line) => {
     const [word, number] = line.split(" ");
@@ -83,6 +89,5 @@ async function consume(
     if (word === "handled") handled.add(Number(number));
     if (signal === "SIGKILL") void end();
   });
-  await exited;
-  clearInterval(look);
+  await (signal === "SIGTERM" ? Promise.all([exited, look()]) : exited);
 }

@@ -17,6 +17,7 @@ const brokers: readonly BrokerName[] = [
   { kind: "RabbitMQ", version: "4.3" },
   { kind: "Kafka", version: "4.4" },
   { kind: "Kafka", version: "3.9" },
+  { kind: "SQS", version: "2012-11-05" },
 ];
 
 describe.each(brokers)("on $kind $version", (name) => {

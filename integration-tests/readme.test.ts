@@ -3,11 +3,12 @@ import { readFile, rm, writeFile } from "node:fs/promises";
 import path from "node:path";
 import { promisify } from "node:util";
 import { describe, expect, test } from "vitest";
-import { useKafka, useRabbitmq } from "./brokers-in-use.ts";
+import { sqsUrl, useKafka, useRabbitmq, useSqs } from "./brokers-in-use.ts";
 
 const root = path.resolve(import.meta.dirname, "..");
 const broker = useRabbitmq("4.0");
 const kafka = useKafka("4.4");
+const sqs = useSqs();
 
 async function runSample(url: string): Promise<string> {
   const readme = await readFile(path.join(root, "README.md"), "utf8");
@@ -36,6 +37,10 @@ describe("the README's sample", () => {
 
   test("does the same over Kafka", async () => {
     expect(await runSample(kafka().url)).toBe("mail about posthorn: same flow true\n");
+  });
+
+  test("does the same over SQS and SNS", async () => {
+    expect(await runSample(sqsUrl(sqs()))).toBe("mail about posthorn: same flow true\n");
   });
 });
 

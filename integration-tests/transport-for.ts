@@ -6,6 +6,7 @@ export function transportFor(url: string, options: Readonly<Record<string, numbe
   return openTransport(withOptions(url, options), {
     amqp: () => import("@posthorn/rabbitmq"),
     kafka: () => import("@posthorn/kafka"),
+    sqs: () => import("@posthorn/sqs-sns"),
   });
 }
 

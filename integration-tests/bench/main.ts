@@ -4,6 +4,7 @@ import { benchKafka } from "./kafka.ts";
 import { benchMemory } from "./memory.ts";
 import { report } from "./measure.ts";
 import { benchRabbitmq } from "./rabbitmq.ts";
+import { benchSqs } from "./sqs.ts";
 
 const rounds = 5;
 const scenarios: Readonly<Record<string, () => Promise<void>>> = {
@@ -11,6 +12,7 @@ const scenarios: Readonly<Record<string, () => Promise<void>>> = {
   kafka: async () => report("kafka", await benchKafka(rounds)),
   memory: async () => report("memory", await benchMemory(rounds)),
   rabbitmq: async () => report("rabbitmq", await benchRabbitmq(rounds)),
+  sqs: async () => report("sqs", await benchSqs(rounds)),
 };
 
 const name = process.argv[2] ?? "";
