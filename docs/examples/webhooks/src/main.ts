@@ -37,6 +37,7 @@ async function instance(service: string, name = service): Promise<Bus> {
     memory: () => import("@posthorn/memory"),
     amqp: () => import("@posthorn/rabbitmq"),
     kafka: () => import("@posthorn/kafka"),
+    sqs: () => import("@posthorn/sqs-sns"),
   });
   return stack.use(createBus({ service, transport, retry, observe: ledger.observe(name) }));
 }
