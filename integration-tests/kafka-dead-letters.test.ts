@@ -1,5 +1,6 @@
 /** Many dead letters in a log: how long it takes to look at them, and to remove some. */
 import type { ChannelInfo, Message, Transport } from "@posthorn/core";
+import { sampleMessage } from "@posthorn/core/testing";
 import { deadLetterTopic, kafka } from "@posthorn/kafka";
 import type { Verdict } from "@posthorn/core/transport";
 import { deadLetterAddress } from "@posthorn/core/transport";
@@ -14,26 +15,7 @@ const letters = 10_000;
 const all = { signal: never, limit: Number.MAX_SAFE_INTEGER, maxPending: 1 };
 
 function letter(id: string): Message {
-  return {
-    id,
-    type: "died",
-    version: 1,
-    source: "test",
-    time: 0,
-    contentType: "",
-    key: undefined,
-    correlationId: undefined,
-    causationId: undefined,
-    replyTo: undefined,
-    notBefore: undefined,
-    expiresAt: undefined,
-    attempt: 1,
-    traceparent: undefined,
-    tracestate: undefined,
-    baggage: undefined,
-    headers: Object.create(null) as Message["headers"],
-    body: Buffer.alloc(500, id),
-  };
+  return sampleMessage({ id, type: "died", contentType: "", body: Buffer.alloc(500, id) });
 }
 
 describe.each(versions)("on Kafka %s", (version) => {

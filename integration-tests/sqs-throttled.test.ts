@@ -2,6 +2,7 @@
 import type { Message, Transport } from "@posthorn/core";
 import { createBus, queue, topic } from "@posthorn/core";
 import { DeleteMessageBatchCommand, GetQueueUrlCommand } from "@aws-sdk/client-sqs";
+import { sampleMessage } from "@posthorn/core/testing";
 import { channelAddress } from "@posthorn/core/transport";
 import { sqs } from "@posthorn/sqs-sns";
 import { describe, expect, test } from "vitest";
@@ -31,26 +32,8 @@ const kinds = [
 ] as const;
 
 function message(number: number): Message {
-  return {
-    id: `m-${number}`,
-    type: "work",
-    version: 1,
-    source: "test",
-    time: number,
-    contentType: "application/json",
-    key: String(number % keys),
-    correlationId: undefined,
-    causationId: undefined,
-    replyTo: undefined,
-    notBefore: undefined,
-    expiresAt: undefined,
-    attempt: 1,
-    traceparent: undefined,
-    tracestate: undefined,
-    baggage: undefined,
-    headers: {},
-    body: Buffer.from(JSON.stringify({ number })),
-  };
+  const body = Buffer.from(JSON.stringify({ number }));
+  return sampleMessage({ id: `m-${number}`, key: String(number % keys), body });
 }
 
 /** The ids of all messages in a queue, in the order in which they come, which are gone then. */

@@ -1,7 +1,7 @@
 import type { Source } from "./address.ts";
-import { noHeaders } from "./message.ts";
 import type { Message } from "./message.ts";
 import type { Capabilities } from "./capabilities.ts";
+import { sampleMessage } from "./sample-message.ts";
 import type { Delivery, Outbound, Receipt, Receive, Settlement, Transport, Visit, WalkOptions } from "./transport.ts";
 import { accepted } from "./transport.ts";
 
@@ -107,25 +107,12 @@ async function walk(fake: FakeTransport, visit: Visit, { signal, limit, maxPendi
 
 /** A message as a transport would deliver it. */
 export function aMessage(changes: Partial<Message> = {}): Message {
-  return {
+  return sampleMessage({
     id: "message-1",
     type: "place-order",
-    version: 1,
     source: "shop",
-    time: 1_767_225_600_000,
-    contentType: "application/json",
-    key: undefined,
     correlationId: "flow-1",
-    causationId: undefined,
-    replyTo: undefined,
-    notBefore: undefined,
-    expiresAt: undefined,
-    attempt: 1,
-    traceparent: undefined,
-    tracestate: undefined,
-    baggage: undefined,
-    headers: noHeaders,
     body: new TextEncoder().encode('{"sku":"a"}'),
     ...changes,
-  };
+  });
 }

@@ -12,7 +12,7 @@ import type {
   Topology,
   Transport,
 } from "@posthorn/core/transport";
-import { createVirtualClock } from "@posthorn/core/testing";
+import { createVirtualClock, sampleMessage } from "@posthorn/core/testing";
 import type { VirtualClock } from "@posthorn/core/testing";
 import { createMemoryBroker, memory } from "./index.ts";
 import type { MemoryBroker, MemoryBrokerOptions } from "./index.ts";
@@ -35,27 +35,7 @@ export function eventTopology(...groups: readonly (readonly [name: string, ...ty
 }
 
 export function message(id: string, changes: Partial<Message> = {}): Message {
-  return {
-    id,
-    type: "placed",
-    version: 1,
-    source: "test",
-    time: 1,
-    contentType: "application/json",
-    key: undefined,
-    correlationId: undefined,
-    causationId: undefined,
-    replyTo: undefined,
-    notBefore: undefined,
-    expiresAt: undefined,
-    attempt: 1,
-    traceparent: undefined,
-    tracestate: undefined,
-    baggage: undefined,
-    headers: {},
-    body: new TextEncoder().encode(`"${id}"`),
-    ...changes,
-  };
+  return sampleMessage({ id, type: "placed", body: new TextEncoder().encode(`"${id}"`), ...changes });
 }
 
 /** A broker on a virtual clock. */

@@ -54,7 +54,7 @@ function isPassing({ code, httpStatus }: RequestFailure): boolean {
   return (kind === "throttled" && !isOverLimit(code)) || kind === "passing";
 }
 
-export function isOverLimit(code: string | undefined): boolean {
+function isOverLimit(code: string | undefined): boolean {
   return /OverLimit(?:Exception)?$/.test(code ?? "");
 }
 

@@ -23,7 +23,8 @@ export interface SqsLambda {
    * over (before the last fifth of it, where that is less) is lost: its signal fires, and it is among those that come again. Without a
    * context nothing is ever too late.
    *
-   * @throws NOT_STARTED when the bus does not consume the queue by then; UNDECLARED_CONTRACT when it never will; CLOSED; INVALID_OPTION
+   * @throws NOT_STARTED when the bus does not consume the queue by then; UNDECLARED_CONTRACT at once when it never will, unless the
+   * bus assumes what exists (`provision: "assume"`); CLOSED; INVALID_OPTION
    * when the event is none of SQS. Then nothing of the event was handled, and all of it comes again.
    */
   readonly handler: SqsLambdaHandler;

@@ -1,6 +1,6 @@
 /** What reads a queue needs beside it: a reach that tests cut and mend, places, and deliveries that wait to be settled. */
 import type { VirtualClock } from "@posthorn/core/testing";
-import { createVirtualClock } from "@posthorn/core/testing";
+import { createVirtualClock, sampleMessage } from "@posthorn/core/testing";
 import type { Address, ChannelInfo, Delivery, Message, Settlement } from "@posthorn/core/transport";
 import { abortable, deadLetterAddress, inletAddress } from "@posthorn/core/transport";
 import type { Aws, SendEntry } from "./aws.ts";
@@ -101,27 +101,7 @@ export interface Reading {
 }
 
 export function message(changes: Partial<Message>): Message {
-  return {
-    id: "1",
-    type: "placed",
-    version: 1,
-    source: "shop",
-    time: 0,
-    contentType: "application/json",
-    key: undefined,
-    correlationId: undefined,
-    causationId: undefined,
-    replyTo: undefined,
-    notBefore: undefined,
-    expiresAt: undefined,
-    attempt: 1,
-    traceparent: undefined,
-    tracestate: undefined,
-    baggage: undefined,
-    headers: {},
-    body: new TextEncoder().encode('{"n":1}'),
-    ...changes,
-  };
+  return sampleMessage({ id: "1", type: "placed", ...changes });
 }
 
 export interface ReadingOptions extends Partial<
